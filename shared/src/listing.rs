@@ -1,0 +1,116 @@
+//! What RDS says an instance has under `audit/`, page by page.
+
+use crate::aws::CallError;
+use crate::log_file::{AUDIT_PREFIX, LogFile, Name, Version};
+use jiff::Timestamp;
+
+/// The audit log files of one instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In no particular order.
+    pub files: Vec<LogFile>,
+    /// Entries under `audit/` whose numbers make no version, as RDS gave them.
+    pub unreadable: Vec<String>,
+}
+
+/// Lists the audit log files of an instance, by its name; with `since`, only those written at or after it.
+///
+/// RDS sometimes answers with an empty list for an instance that has files, so nothing may be concluded from one.
+pub async fn list(
+    rds: &aws_sdk_rds::Client,
+    instance: &str,
+    since: Option<Timestamp>,
+) -> Result<Listing, CallError> {
+    const OPERATION: &str = "DescribeDBLogFiles";
+    let mut listing = Listing::default();
+    let mut marker: Option<String> = None;
+    loop {
+        let page = rds
+            .describe_db_log_files()
+            .db_instance_identifier(instance)
+            .filename_contains(AUDIT_PREFIX)
+            .set_file_last_written(since.map(Timestamp::as_millisecond))
+            .set_marker(marker.clone())
+            .send()
+            .await
+            .map_err(|error| CallError::new(OPERATION, &error))?;
+        for entry in page.describe_db_log_files() {
+            // `FilenameContains` also finds the prefix in the middle of a name.
+            let Some(name) = entry
+                .log_file_name()
+                .filter(|name| name.starts_with(AUDIT_PREFIX))
+            else {
+                continue;
+            };
+            match entry
+                .last_written()
+                .zip(entry.size())
+                .and_then(|(at, size)| Version::new(at, size))
+            {
+                Some(version) => listing.files.push(LogFile {
+                    name: name.to_owned(),
+                    version,
+                    twins: 1,
+                }),
+                None => listing.unreadable.push(format!(
+                    "{name} (LastWritten {}, Size {})",
+                    entry
+                        .last_written()
+                        .map_or_else(|| "absent".to_owned(), |at| at.to_string()),
+                    entry
+                        .size()
+                        .map_or_else(|| "absent".to_owned(), |size| size.to_string()),
+                )),
+            }
+        }
+        // The last page has no marker, or an empty one.
+        let next = page.marker().filter(|next| !next.is_empty());
+        if next.is_some() && next == marker.as_deref() {
+            return Err(CallError::nonsense(
+                OPERATION,
+                "a page names itself as the next one",
+            ));
+        }
+        match next {
+            Some(next) => marker = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    count_twins(&mut listing.files);
+    Ok(listing)
+}
+
+/// Says of each renamed file how many entries cannot be told from it.
+fn count_twins(files: &mut [LogFile]) {
+    let mut counts = std::collections::HashMap::new();
+    for file in files.iter().filter(|file| rotated(file)) {
+        *counts.entry(file.version).or_insert(0) += 1;
+    }
+    for file in files.iter_mut().filter(|file| rotated(file)) {
+        file.twins = counts.get(&file.version).copied().unwrap_or(1);
+    }
+}
+
+fn rotated(file: &LogFile) -> bool {
+    matches!(Name::parse(&file.name), Name::Rotated { .. })
+}
+
+impl Listing {
+    /// The names that now carry this version of a renamed file: none if it was rotated away, several for twins.
+    pub fn carrying(&self, version: Version) -> Vec<&str> {
+        self.files
+            .iter()
+            .filter(|file| rotated(file) && file.version == version)
+            .map(|file| file.name.as_str())
+            .collect()
+    }
+
+    /// Whether this very file, at any version, is listed; a renamed file at this version, under any name.
+    pub fn has(&self, file: &LogFile) -> bool {
+        if file.renamed() {
+            !self.carrying(file.version).is_empty()
+        } else {
+            self.files.iter().any(|listed| listed.name == file.name)
+        }
+    }
+}
