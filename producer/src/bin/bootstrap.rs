@@ -1,0 +1,88 @@
+//! The Lambda: one enumeration per event, on a schedule.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Parser;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use producer::config::{Clients, Enumeration, Targets};
+use producer::run::{Summary, run_once};
+use shared::config::{self, BadSetting, Common};
+use tokio::time::Instant;
+use tracing::error;
+
+/// The scheduled producer of Auditferry, for AWS Lambda; configured by environment variables
+#[derive(Debug, Parser)]
+#[command(name = "bootstrap", version)]
+struct Settings {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    enumeration: Enumeration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match config::read::<Settings>() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    settings.common.start_logging();
+    let clients = match connect(&settings).await {
+        Ok(clients) => clients,
+        Err(bad) => return config::refuse(&bad),
+    };
+    let handler = service_fn(async |event: LambdaEvent<serde_json::Value>| {
+        handle(&clients, &settings.enumeration, &event).await
+    });
+    match lambda_runtime::run(handler).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(
+                "the Lambda runtime stopped: {}",
+                shared::aws::chain(error.as_ref())
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<Clients, BadSetting> {
+    settings.enumeration.check()?;
+    Targets::check(&settings.common)?.connect().await
+}
+
+/// Enumerates once; whatever the event says, it means "now". Failures are errors, so that Lambda counts them.
+async fn handle(
+    clients: &Clients,
+    settings: &Enumeration,
+    event: &LambdaEvent<serde_json::Value>,
+) -> Result<Summary, Diagnostic> {
+    let left = event
+        .context
+        .deadline()
+        .duration_since(SystemTime::now())
+        .unwrap_or_default();
+    let summary = run_once(clients, settings, false, Some(Instant::now() + left)).await;
+    match summary {
+        Ok(summary) if summary.ok() => Ok(summary),
+        Ok(summary) => {
+            let errors = summary.instances.iter().filter_map(|report| {
+                Some(format!("{}: {}", report.instance, report.error.as_ref()?))
+            });
+            let failures: Vec<String> = summary.problems.iter().cloned().chain(errors).collect();
+            Err(diagnostic("EnumerationIncomplete", failures.join("; ")))
+        }
+        Err(error) => {
+            error!("{error}");
+            Err(diagnostic("EnumerationFailed", error.to_string()))
+        }
+    }
+}
+
+fn diagnostic(error_type: &str, error_message: String) -> Diagnostic {
+    Diagnostic {
+        error_type: error_type.to_owned(),
+        error_message,
+    }
+}

@@ -1,0 +1,21 @@
+//! Decides what should be in the queue.
+
+// Start here: one run over all instances.
+pub mod run;
+
+// 1. Which instances there are.
+pub mod enumerate;
+
+// 2. Which of their versions should be sent, sent again, or passed by the watermark (pure).
+pub mod plan;
+
+// 3. Send, then record.
+mod enqueue;
+
+// The operator's commands.
+pub mod cli;
+pub mod requeue;
+pub mod status;
+
+// Settings.
+pub mod config;

@@ -1,0 +1,311 @@
+use shared::checkpoint::Mark;
+use shared::instance::Instance;
+
+use super::*;
+
+/// 2024-10-01T12:00:00Z
+const NOON: i64 = 1_727_784_000_000;
+const MINUTE: i64 = 60_000;
+
+const TIMING: Timing = Timing {
+    settle: Duration::from_hours(1),
+    overlap: Duration::from_mins(15),
+    resend_after: Duration::from_mins(30),
+};
+
+fn at(minutes_before_noon: i64) -> Timestamp {
+    Timestamp::from_millisecond(NOON - minutes_before_noon * MINUTE).unwrap()
+}
+
+fn file(name: &str, minutes_before_noon: i64, size: u64) -> LogFile {
+    let version = Version {
+        last_written: at(minutes_before_noon),
+        size,
+    };
+    LogFile {
+        name: format!("audit/{name}"),
+        version,
+        twins: 1,
+    }
+}
+
+fn row(file: LogFile, state: State) -> Row {
+    let instance = Instance {
+        resource_id: "db-A".to_owned(),
+        name: "a".to_owned(),
+        cluster: "c".to_owned(),
+        account: String::new(),
+        region: String::new(),
+    };
+    let message = Message { instance, file };
+    Row {
+        message,
+        state,
+        generation: 1,
+        attempts: 1,
+        owner: None,
+        lease_until: None,
+        queued_at: Some(at(0)),
+        resend_after: None,
+    }
+}
+
+fn mark(family: Family, watermark: Option<i64>, last_enumerated: i64) -> Mark {
+    Mark {
+        resource_id: "db-A".to_owned(),
+        instance: "a".to_owned(),
+        cluster: "c".to_owned(),
+        family,
+        watermark: watermark.map(at),
+        last_processed_at: None,
+        last_enumerated_at: at(last_enumerated),
+        listed: 1,
+    }
+}
+
+fn planned(files: Vec<LogFile>, rows: Vec<Row>, marks: Vec<Mark>) -> Plan {
+    let listing = Listing {
+        files,
+        unreadable: Vec::new(),
+    };
+    plan(&listing, &Known { marks, rows }, at(0), TIMING)
+}
+
+/// Newest of stripe 0, so not sealed, and written to a minute ago, so not due.
+fn active() -> LogFile {
+    file("audit.log.0.2024-10-01-12-00.0", 1, 5)
+}
+
+#[test]
+fn what_is_due_and_unknown_is_sent_once() {
+    let sealed = file("audit.log.0.2024-10-01-11-00.0", 3, 9);
+    let known = file("audit.log.0.2024-10-01-10-00.0", 50, 9);
+    let listed_twice = sealed.clone();
+    let plan = planned(
+        vec![
+            active(),
+            sealed.clone(),
+            listed_twice,
+            known.clone(),
+            file("server_audit.log", 90, 7),
+        ],
+        vec![row(known, State::Complete)],
+        vec![],
+    );
+    assert_eq!(plan.send, [sealed]);
+    assert_eq!(plan.resend, []);
+}
+
+#[test]
+fn a_file_that_grew_is_sent_again() {
+    let (before, after) = (
+        file("audit.log.0.2024-10-01-08-00.0", 120, 9),
+        file("audit.log.0.2024-10-01-08-00.0", 61, 10),
+    );
+    let plan = planned(
+        vec![after.clone()],
+        vec![row(before, State::Complete)],
+        vec![],
+    );
+    assert_eq!(plan.send, [after]);
+}
+
+#[test]
+fn the_watermark_passes_only_what_is_finished() {
+    use State::{Complete, Gone, Leased, Quarantined, Queued};
+    let (a, b, c) = (file("a", 300, 1), file("b", 200, 1), file("c", 100, 1));
+    for (states, reached) in [
+        ([Complete, Complete, Complete], Some(100)),
+        ([Complete, Gone, Complete], Some(100)),
+        ([Complete, Complete, Queued], Some(200)),
+        ([Complete, Leased, Complete], Some(300)),
+        ([Complete, Quarantined, Complete], Some(300)),
+        ([Quarantined, Complete, Complete], None),
+    ] {
+        let rows = [&a, &b, &c]
+            .into_iter()
+            .zip(states)
+            .map(|(file, state)| row(file.clone(), state))
+            .collect();
+        let plan = planned(vec![a.clone(), b.clone(), c.clone()], rows, vec![]);
+        assert_eq!(
+            plan.watermarks.get(&Family::Other).copied(),
+            reached.map(at),
+            "{states:?}"
+        );
+    }
+}
+
+#[test]
+fn a_listed_version_that_is_not_due_holds_the_watermark() {
+    let finished = file("audit.log.0.2024-10-01-11-00.0", 1, 9); // of the same minute as the active file
+    let earlier = file("audit.log.0.2024-10-01-10-00.0", 30, 9);
+    let rows = vec![
+        row(finished.clone(), State::Complete),
+        row(earlier.clone(), State::Complete),
+    ];
+    let plan = planned(vec![active(), finished, earlier], rows, vec![]);
+    assert_eq!(plan.watermarks.get(&Family::Aurora), Some(&at(30)));
+}
+
+#[test]
+fn an_unfinished_version_that_no_listing_has_any_more_holds_the_watermark_and_is_sent_again() {
+    let (before, after) = (
+        file("audit.log.0.2024-10-01-08-00.0", 120, 9),
+        file("audit.log.0.2024-10-01-08-00.0", 61, 10),
+    );
+    let mut unfinished = row(before.clone(), State::Queued);
+    unfinished.queued_at = Some(at(31));
+    let plan = planned(
+        vec![after.clone()],
+        vec![unfinished, row(after, State::Complete)],
+        vec![],
+    );
+    assert_eq!(plan.watermarks, HashMap::new());
+    assert_eq!(
+        plan.resend
+            .iter()
+            .map(|resend| &resend.message.file)
+            .collect::<Vec<_>>(),
+        [&before]
+    );
+}
+
+#[test]
+fn an_empty_or_unreadable_listing_moves_no_watermark() {
+    let rows = || vec![row(file("a", 300, 1), State::Complete)];
+    let empty = planned(vec![], rows(), vec![]);
+    assert_eq!(empty.watermarks, HashMap::new());
+    assert_eq!(
+        empty.warnings,
+        ["auditing appears off: RDS lists no audit log file"]
+    );
+    let listing = Listing {
+        files: vec![file("a", 300, 1)],
+        unreadable: vec!["audit/b (…)".to_owned()],
+    };
+    let unreadable = plan(
+        &listing,
+        &Known {
+            marks: vec![],
+            rows: rows(),
+        },
+        at(0),
+        TIMING,
+    );
+    assert_eq!(unreadable.watermarks, HashMap::new());
+    assert_eq!(
+        unreadable.warnings,
+        ["unreadable entry in the listing, watermarks stay: audit/b (…)"]
+    );
+}
+
+#[test]
+fn the_watermark_never_moves_back_and_hides_what_lies_far_below_it() {
+    let forgotten = file("a", 400, 1); // its row has expired
+    let within_overlap = file("b", 110, 1);
+    let plan = planned(
+        vec![forgotten, within_overlap.clone()],
+        vec![row(file("c", 105, 1), State::Complete)],
+        vec![mark(Family::Other, Some(100), 10)],
+    );
+    assert_eq!(plan.send, [within_overlap]);
+    assert_eq!(plan.watermarks, HashMap::new());
+}
+
+#[test]
+fn stale_messages_are_sent_again_ever_more_rarely() {
+    let minutes = |m| Duration::from_mins(m);
+    for (state, queued, lease_until, interval, next) in [
+        (State::Queued, Some(29), None, None, None),
+        (State::Queued, Some(30), None, None, Some(60)),
+        (State::Queued, Some(59), None, Some(60), None),
+        (State::Queued, Some(60), None, Some(60), Some(120)),
+        (State::Queued, Some(999), None, Some(300), Some(360)),
+        (State::Queued, Some(999), None, Some(360), Some(360)),
+        (State::Leased, Some(999), Some(29), None, None),
+        (State::Leased, Some(999), Some(30), None, Some(60)),
+        (State::Leased, None, Some(30), None, Some(60)), // claimed before it was recorded
+        (State::Quarantined, Some(999), None, None, None),
+        (State::Complete, Some(999), None, None, None),
+        (State::Gone, Some(999), None, None, None),
+    ] {
+        let mut row = row(file("a", 999, 1), state);
+        row.queued_at = queued.map(at);
+        row.lease_until = lease_until.map(at);
+        row.resend_after = interval.map(minutes);
+        let resend = stale(&row, at(0), TIMING.resend_after).map(|resend| resend.resend_after);
+        assert_eq!(
+            resend,
+            next.map(minutes),
+            "{state} {queued:?} {lease_until:?} {interval:?}"
+        );
+    }
+}
+
+#[test]
+fn twins_are_reported_and_sent_as_one_and_again_when_they_become_more() {
+    let twin = |number, twins| LogFile {
+        twins,
+        ..file(&format!("server_audit.log.{number}"), 5, 100)
+    };
+    let plan = planned(vec![twin(1, 2), twin(2, 2)], vec![], vec![]);
+    assert_eq!(plan.send, [twin(1, 2)]);
+    assert!(
+        plan.warnings[0].starts_with("2 rotated files cannot be told apart"),
+        "{:?}",
+        plan.warnings
+    );
+    // One was shipped before the other appeared.
+    let plan = planned(
+        vec![twin(1, 2), twin(2, 2)],
+        vec![row(twin(1, 1), State::Complete)],
+        vec![],
+    );
+    assert_eq!(plan.send, [twin(1, 2)]);
+    // Both were shipped before the older one was rotated away.
+    let plan = planned(
+        vec![twin(3, 1)],
+        vec![row(twin(1, 2), State::Complete)],
+        vec![],
+    );
+    assert_eq!(plan.send, []);
+}
+
+#[test]
+fn gaps_are_reported() {
+    let rotated = |minutes| file("server_audit.log.1", minutes, 1);
+    for (listed, marks, warns) in [
+        (
+            rotated(5),
+            vec![mark(Family::ServerAudit, Some(60), 10)],
+            true,
+        ), // all that is listed is younger than the last look
+        (
+            rotated(15),
+            vec![mark(Family::ServerAudit, Some(60), 10)],
+            false,
+        ),
+        (rotated(5), vec![mark(Family::ServerAudit, None, 10)], false), // the first rotation ever
+        (rotated(5), vec![], false),
+        (
+            rotated(800),
+            vec![mark(Family::ServerAudit, Some(800), 719)],
+            false,
+        ),
+        (
+            rotated(800),
+            vec![mark(Family::ServerAudit, Some(800), 720)],
+            true,
+        ), // 12 h
+    ] {
+        let plan = planned(vec![listed.clone()], vec![], marks.clone());
+        assert_eq!(
+            plan.warnings
+                .iter()
+                .any(|warning| warning.starts_with("possible gap")),
+            warns,
+            "{listed:?} {marks:?}"
+        );
+    }
+}

@@ -1,0 +1,303 @@
+//! One run: every selected instance is listed, planned for, and put on the queue. Nothing that is wrong with one stops another.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::aws::{CallError, Meaning};
+use shared::checkpoint::{Known, Mark};
+use shared::listing::{self, Listing};
+use shared::log_file::Family;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::config::{Clients, Enumeration};
+use crate::enqueue::enqueue;
+use crate::enumerate::{Found, enumerate};
+use crate::plan::{Plan, Timing, plan};
+
+/// Instances at a time; `DescribeDBLogFiles` is throttled per account and region.
+const CONCURRENCY: usize = 8;
+
+/// No instance is started with less than this left before the deadline.
+const LAST_START: Duration = Duration::from_secs(20);
+
+/// What a run did, and what was wrong.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Nothing was sent or recorded.
+    pub dry_run: bool,
+    /// Messages sent, or with `dry_run`, that would be.
+    pub sent: usize,
+    /// Messages sent again.
+    pub resent: usize,
+    /// Instances that failed, and selections that name nothing.
+    pub failures: usize,
+    /// What is wrong with the selections.
+    pub problems: Vec<String>,
+    /// Instances left for the next run, since the deadline was near.
+    pub not_started: Vec<String>,
+    /// Selected by `*` or a tag, but of an engine without such audit logs.
+    pub other_engines: Vec<String>,
+    /// Each instance, by cluster and name.
+    pub instances: Vec<Report>,
+}
+
+impl Summary {
+    /// Whether everything that was asked for was done, as far as the time allowed.
+    pub fn ok(&self) -> bool {
+        self.failures == 0
+    }
+}
+
+/// What a run did about one instance.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Its cluster's name, or its own.
+    pub cluster: String,
+    /// Its name.
+    pub instance: String,
+    /// Audit log files that RDS listed.
+    pub listed: usize,
+    /// Messages sent, or with `dry_run`, that would be.
+    pub sent: usize,
+    /// Messages sent again.
+    pub resent: usize,
+    /// With `dry_run`: the log files that would be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Why it failed; `None` if it did not.
+    pub error: Option<String>,
+}
+
+/// Enumerates once. `Err`: nothing can be done at all, since RDS, queue or table refuse us.
+pub async fn run_once(
+    clients: &Clients,
+    settings: &Enumeration,
+    dry_run: bool,
+    deadline: Option<Instant>,
+) -> Result<Summary, CallError> {
+    let mut fleet = enumerate(
+        &clients.rds,
+        &settings.clusters,
+        &settings.instances,
+        &clients.region,
+    )
+    .await?;
+    for problem in &fleet.problems {
+        error!("{problem}");
+    }
+    let mut summary = Summary {
+        dry_run,
+        failures: fleet.problems.len(),
+        problems: fleet.problems,
+        other_engines: fleet.other_engines,
+        ..Summary::default()
+    };
+    // Whoever is left out when time is short shall not be the same one each time.
+    fastrand::shuffle(&mut fleet.found);
+    let mut outcomes = stream::iter(&fleet.found)
+        .map(async |found| {
+            if deadline.is_some_and(|deadline| {
+                deadline.saturating_duration_since(Instant::now()) < LAST_START
+            }) {
+                return (found, None);
+            }
+            (
+                found,
+                Some(run_instance(clients, settings, dry_run, found).await),
+            )
+        })
+        .buffer_unordered(CONCURRENCY);
+    while let Some((found, outcome)) = outcomes.next().await {
+        let Some(outcome) = outcome else {
+            summary.not_started.push(found.instance.name.clone());
+            continue;
+        };
+        let report = outcome.or_else(|failure| excuse(found, failure))?;
+        summary.sent += report.sent;
+        summary.resent += report.resent;
+        summary.failures += usize::from(report.error.is_some());
+        log(&report);
+        summary.instances.push(report);
+    }
+    drop(outcomes);
+    summary
+        .instances
+        .sort_by(|a, b| (&a.cluster, &a.instance).cmp(&(&b.cluster, &b.instance)));
+    summary.not_started.sort();
+    if !summary.not_started.is_empty() {
+        warn!(
+            "the deadline is near: {} instances are left for the next run",
+            summary.not_started.len()
+        );
+    }
+    info!(
+        instances = summary.instances.len(),
+        sent = summary.sent,
+        resent = summary.resent,
+        failures = summary.failures,
+        not_started = summary.not_started.len(),
+        dry_run,
+        "enumerated"
+    );
+    Ok(summary)
+}
+
+/// Where a run of one instance failed: RDS answers per instance, queue and table serve them all.
+enum Failure {
+    Instance(CallError),
+    Shared(CallError),
+}
+
+async fn run_instance(
+    clients: &Clients,
+    settings: &Enumeration,
+    dry_run: bool,
+    found: &Found,
+) -> Result<Report, Failure> {
+    let Found {
+        instance, engine, ..
+    } = found;
+    let timing = Timing {
+        settle: settings.settle,
+        overlap: settings.overlap,
+        resend_after: settings.resend_after,
+    };
+    let known = clients
+        .checkpoints
+        .known(&instance.resource_id, timing.overlap)
+        .await
+        .map_err(Failure::Shared)?;
+    let listing = list(clients, &instance.name, known.since(timing.overlap))
+        .await
+        .map_err(Failure::Instance)?;
+    let now = Timestamp::now();
+    let plan = plan(&listing, &known, now, timing);
+    let mut report = report(found);
+    report.listed = listing.files.len();
+    report.warnings.clone_from(&plan.warnings);
+    if !listing.unreadable.is_empty() {
+        report.error = Some("the listing has unreadable entries".to_owned());
+    }
+    if dry_run {
+        report.sent = plan.send.len();
+        report.resent = plan.resend.len();
+        report.due = plan.send.iter().map(|file| file.name.clone()).collect();
+        return Ok(report);
+    }
+    let sent = enqueue(clients, instance, &plan)
+        .await
+        .map_err(Failure::Shared)?;
+    (report.sent, report.resent) = (sent.new, sent.again);
+    if sent.refused > 0 {
+        report.error = Some(format!("SQS did not take {} messages", sent.refused));
+    }
+    for mark in marks(found, &known, &plan, now, listing.files.len()) {
+        let watermark = plan.watermarks.get(&mark.family).copied();
+        clients
+            .checkpoints
+            .record_enumerated(&mark, watermark)
+            .await
+            .map_err(Failure::Shared)?;
+    }
+    info!(
+        instance.id = instance.resource_id,
+        engine, "listed {}", instance.name
+    );
+    Ok(report)
+}
+
+/// Lists from `since` on; if there is nothing so late, everything, to tell a quiet instance from one without auditing.
+async fn list(
+    clients: &Clients,
+    instance: &str,
+    since: Option<Timestamp>,
+) -> Result<Listing, CallError> {
+    let recent = listing::list(&clients.rds, instance, since).await?;
+    if since.is_none() || !recent.files.is_empty() || !recent.unreadable.is_empty() {
+        return Ok(recent);
+    }
+    listing::list(&clients.rds, instance, None).await
+}
+
+/// One per family that the instance has; at least that of its engine, so that an instance without files is not forgotten.
+fn marks(found: &Found, known: &Known, plan: &Plan, now: Timestamp, listed: usize) -> Vec<Mark> {
+    let of_engine = if found.engine.starts_with("aurora") {
+        Family::Aurora
+    } else {
+        Family::ServerAudit
+    };
+    let mut families: Vec<Family> = plan
+        .families
+        .iter()
+        .copied()
+        .chain(known.marks.iter().map(|mark| mark.family))
+        .collect();
+    if families.is_empty() {
+        families.push(of_engine);
+    }
+    families.sort();
+    families.dedup();
+    let mark = |family| Mark {
+        resource_id: found.instance.resource_id.clone(),
+        instance: found.instance.name.clone(),
+        cluster: found.instance.cluster.clone(),
+        family,
+        watermark: None,
+        last_processed_at: None,
+        last_enumerated_at: now,
+        listed: listed as u64,
+    };
+    families.into_iter().map(mark).collect()
+}
+
+/// A failure that is one instance's own becomes its report; one of what all share ends the run.
+fn excuse(found: &Found, failure: Failure) -> Result<Report, CallError> {
+    let mut report = report(found);
+    match failure {
+        Failure::Shared(error) if error.meaning() == Meaning::Environment => return Err(error),
+        Failure::Instance(error) if later(found, &error) => {
+            report
+                .warnings
+                .push(format!("not ready, so left for later: {error}"));
+        }
+        Failure::Instance(error) | Failure::Shared(error) => report.error = Some(error.to_string()),
+    }
+    Ok(report)
+}
+
+/// Whether RDS will know more later: a replica being created is not found, a paused instance is not ready.
+fn later(found: &Found, error: &CallError) -> bool {
+    match error.code() {
+        Some("DBInstanceNotReady" | "InvalidDBInstanceState" | "InvalidDBInstanceStateFault") => {
+            true
+        }
+        Some("DBInstanceNotFound" | "DBInstanceNotFoundFault") => !found.available,
+        _ => false,
+    }
+}
+
+fn report(found: &Found) -> Report {
+    Report {
+        cluster: found.instance.cluster.clone(),
+        instance: found.instance.name.clone(),
+        ..Report::default()
+    }
+}
+
+fn log(report: &Report) {
+    let instance = &report.instance;
+    for warning in &report.warnings {
+        warn!(instance.name = instance, "{instance}: {warning}");
+    }
+    if let Some(error) = &report.error {
+        error!(
+            instance.name = instance,
+            "failed to enumerate {instance}: {error}"
+        );
+    }
+}
