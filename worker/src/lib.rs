@@ -1,0 +1,28 @@
+//! Moves audit log files from RDS to S3, exactly as often as needed.
+
+// Start here: the journey of one version.
+pub mod ship;
+
+// 1. Bytes out of RDS.
+pub mod download;
+
+// 2. Fewer bytes.
+pub mod compress;
+
+// 3. Bytes into S3, by compare-and-swap.
+pub mod upload;
+
+// Meanwhile: message and claim stay ours.
+mod heartbeat;
+
+// Or: what goes wrong, and what then becomes of the message (pure).
+pub mod failure;
+
+// Around it all: many files at once, until told to stop.
+pub mod run;
+
+// When everything goes wrong: stop taking, probe.
+mod breaker;
+
+// Settings.
+pub mod config;

@@ -1,0 +1,69 @@
+//! `auditferry-worker`: parse, log, run until a signal, exit.
+
+use std::process::ExitCode;
+
+use shared::aws::Aws;
+use shared::config::{self, BadSetting};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use worker::config::{Config, Settings};
+use worker::run::run;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match config::read::<Settings>() {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let common = settings.common.clone();
+    let config = match settings.check() {
+        Ok(config) => config,
+        Err(bad) => return config::refuse(&bad),
+    };
+    common.start_logging();
+    let aws = match connect(&config).await {
+        Ok(aws) => aws,
+        Err(bad) => return config::refuse(&bad),
+    };
+    match work(&config, aws).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("worker stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn connect(config: &Config) -> Result<Aws, BadSetting> {
+    let sdk_config = shared::aws::load().await;
+    if let Some(region) = sdk_config.region() {
+        config.check_region(region.as_ref())?;
+    }
+    Aws::new(&sdk_config)
+        .await
+        .map_err(|unusable| BadSetting(unusable.to_string()))
+}
+
+/// Runs until SIGTERM or SIGINT.
+async fn work(config: &Config, aws: Aws) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stop = CancellationToken::new();
+    let working = run(config, aws, stop.clone());
+    tokio::pin!(working);
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    tokio::select! {
+        ended = &mut working => return ended,
+        signal = told => info!("{signal} received"),
+    }
+    stop.cancel();
+    working.await
+}
