@@ -1,0 +1,22 @@
+//! The harness: a world of one's own, in which the real programs run over the real wire.
+
+// A test's own instances, queues, table and bucket, and what became of them.
+pub mod world;
+
+// The real programs, built and run.
+pub mod programs;
+
+// What the archive holds, read back.
+pub mod archive;
+
+// Bounded, named waits.
+pub mod eventually;
+
+// SQS, DynamoDB and S3.
+pub mod stack;
+
+// RDS: lists, serves, stalls, truncates, refuses.
+pub mod rds;
+
+// What RDS has to serve: realistic audit logs, seeded.
+pub mod generate;

@@ -1,0 +1,189 @@
+//! What the fake holds: clusters, instances, and their log files.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest as _, Sha256};
+
+const ACTIVE: &str = "audit/server_audit.log";
+
+/// Key and value pairs.
+pub type Tags = Vec<(String, String)>;
+
+/// A cluster to be added.
+#[derive(Debug, Clone)]
+pub struct NewCluster {
+    /// `DBClusterIdentifier`.
+    pub id: String,
+    /// As `aurora-mysql`.
+    pub engine: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// An instance to be added.
+#[derive(Debug, Clone)]
+pub struct NewInstance {
+    /// `DBInstanceIdentifier`.
+    pub name: String,
+    /// The cluster it is a member of, if any. A cluster's first member is its writer.
+    pub cluster: Option<String>,
+    /// As `aurora-mysql` or `mariadb`.
+    pub engine: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// How [`Rds::rotate`](super::Rds::rotate) numbers the files it renames.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotation {
+    /// Rotated files kept; the oldest falls off.
+    pub history: usize,
+    /// At least so many digits: 2 makes `.01`.
+    pub digits: usize,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            history: 10,
+            digits: 1,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) id: String,
+    pub(super) resource_id: String,
+    pub(super) engine: String,
+    pub(super) tags: Tags,
+}
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: String,
+    pub(super) resource_id: String,
+    pub(super) cluster: Option<String>,
+    pub(super) engine: String,
+    pub(super) status: String,
+    pub(super) tags: Tags,
+    pub(super) files: BTreeMap<String, LogFile>,
+    pub(super) rotation: Rotation,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LogFile {
+    pub(super) content: Bytes,
+    pub(super) last_written_ms: i64,
+    /// A lie.
+    pub(super) listed_size: Option<u64>,
+}
+
+impl LogFile {
+    pub(super) fn size(&self) -> u64 {
+        self.listed_size.unwrap_or(self.content.len() as u64)
+    }
+
+    pub(super) fn grow(&mut self, more: &[u8], last_written_ms: i64) {
+        let mut content = BytesMut::from(mem::take(&mut self.content));
+        content.extend_from_slice(more);
+        self.content = content.freeze();
+        self.last_written_ms = last_written_ms;
+    }
+}
+
+impl Instance {
+    /// The file, which a test says is there.
+    pub(super) fn file(&mut self, name: &str) -> &mut LogFile {
+        self.files
+            .get_mut(name)
+            .expect("the instance has the log file")
+    }
+
+    /// Renames as MariaDB does: the active file to `.1`, `.1` to `.2`, and so on.
+    pub(super) fn rotate(&mut self, last_written_ms: i64) {
+        let Rotation { history, digits } = self.rotation;
+        let name = |n: usize| match n {
+            0 => ACTIVE.to_owned(),
+            n => format!("{ACTIVE}.{n:0digits$}"),
+        };
+        self.files.remove(&name(history));
+        for n in (0..history).rev() {
+            if let Some(file) = self.files.remove(&name(n)) {
+                self.files.insert(name(n + 1), file);
+            }
+        }
+        let active = LogFile {
+            last_written_ms,
+            ..LogFile::default()
+        };
+        self.files.insert(name(0), active);
+    }
+}
+
+/// Clusters and instances, in the order of their adding.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) instances: Vec<Instance>,
+    /// How many resource ids were given out.
+    born: u32,
+}
+
+impl Inventory {
+    pub(super) fn add_cluster(&mut self, new: NewCluster) {
+        let resource_id = self.resource_id("cluster", &new.id);
+        let NewCluster { id, engine, tags } = new;
+        self.clusters.push(Cluster {
+            id,
+            resource_id,
+            engine,
+            tags,
+        });
+    }
+
+    pub(super) fn add_instance(&mut self, new: NewInstance) -> String {
+        let resource_id = self.resource_id("db", &new.name);
+        let NewInstance {
+            name,
+            cluster,
+            engine,
+            tags,
+        } = new;
+        self.instances.push(Instance {
+            name,
+            resource_id: resource_id.clone(),
+            cluster,
+            engine,
+            status: "available".to_owned(),
+            tags,
+            files: BTreeMap::new(),
+            rotation: Rotation::default(),
+        });
+        resource_id
+    }
+
+    /// The instance, which a test says is there.
+    pub(super) fn instance(&mut self, name: &str) -> &mut Instance {
+        self.instances
+            .iter_mut()
+            .find(|instance| instance.name == name)
+            .expect("the server has the instance")
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.name == name)
+    }
+
+    /// `db-` and 26 capitals and digits: the same in every run, another one for a name used again.
+    fn resource_id(&mut self, kind: &str, name: &str) -> String {
+        self.born += 1;
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter();
+        let letter = |byte: u8| alphabet.clone().nth(usize::from(byte % 32)).copied();
+        let hash = Sha256::digest(format!("{kind}/{name}/{}", self.born));
+        let id = hash.into_iter().filter_map(letter).map(char::from).take(26);
+        format!("{kind}-{}", id.collect::<String>())
+    }
+}

@@ -1,0 +1,72 @@
+//! The little XML that the Query protocol answers with.
+
+use std::fmt::{Display, Write as _};
+
+use axum::http::StatusCode;
+
+const NAMESPACE: &str = "http://rds.amazonaws.com/doc/2014-10-31/";
+
+/// `<name>inner</name>`, where `inner` is XML already.
+pub(super) fn element(name: &str, inner: &str) -> String {
+    format!("<{name}>{inner}</{name}>")
+}
+
+/// `<name>value</name>`, where `value` is text to be escaped.
+pub(super) fn text(name: &str, value: impl Display) -> String {
+    element(name, &escape(&value.to_string()))
+}
+
+/// The answer to `action`.
+pub(super) fn response(action: &str, result: &str, request_id: &str) -> String {
+    let result = element(&format!("{action}Result"), result);
+    let metadata = element("ResponseMetadata", &text("RequestId", request_id));
+    format!("<{action}Response xmlns=\"{NAMESPACE}\">{result}{metadata}</{action}Response>")
+}
+
+/// Escapes markup, and all whitespace and control characters that a parser would otherwise change.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' | '<' | '>' | '"' | '\'' | '\0'..='\x1f' | '\x7f' => {
+                write!(escaped, "&#x{:X};", u32::from(character)).expect("a String takes it");
+            }
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// An error answer of the Query protocol.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: String,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn body(&self, request_id: &str) -> String {
+        let blame = if self.status.is_server_error() {
+            "Receiver"
+        } else {
+            "Sender"
+        };
+        let error = [
+            text("Type", blame),
+            text("Code", &self.code),
+            text("Message", &self.message),
+        ]
+        .concat();
+        let body = [element("Error", &error), text("RequestId", request_id)].concat();
+        format!("<ErrorResponse xmlns=\"{NAMESPACE}\">{body}</ErrorResponse>")
+    }
+}
