@@ -1,5 +1,8 @@
 //! `auditferry`: the operator's commands, and how their results are shown.
 
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
@@ -36,10 +39,10 @@ pub enum Command {
         #[command(flatten)]
         settings: Enumeration,
         /// Only say what would be sent
-        #[arg(long)]
+        #[arg(long, help_heading = "Options")]
         dry_run: bool,
         /// Print the result as JSON
-        #[arg(long)]
+        #[arg(long, help_heading = "Options")]
         json: bool,
     },
     /// Show where every instance stands; exit status 2 if something needs a person
@@ -112,11 +115,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
 }
 
 async fn queues(common: &Common) -> Result<Queues, BadSetting> {
-    let (queue, dead_letters, table) = (
-        common.queue_url()?,
-        common.dead_letter_queue_url()?,
-        common.checkpoint_table()?,
-    );
+    let ((queue, dead_letters), table) = (common.queue_urls()?, common.checkpoint_table()?);
     let aws = connect(&[
         ("QUEUE_URL", &queue),
         ("DEAD_LETTER_QUEUE_URL", &dead_letters),
@@ -129,21 +128,21 @@ async fn queues(common: &Common) -> Result<Queues, BadSetting> {
     })
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "results go to standard output, logs to standard error"
-)]
+/// Results go to standard output, logs to standard error.
 fn print<T: Serialize + ?Sized>(
     json: bool,
     result: &T,
     show: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(result)?);
+    let text = if json {
+        serde_json::to_string_pretty(result)?
     } else {
-        println!("{}", show(result).trim_end());
+        show(result)
+    };
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()), // as with `| head`
+        written => written.context("write the result"),
     }
-    Ok(())
 }
 
 fn table(header: &[&str]) -> Table {

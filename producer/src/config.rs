@@ -11,6 +11,7 @@ use crate::enumerate::Selection;
 
 /// What to enumerate, and when a version is due.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Settings of the producer")]
 pub struct Enumeration {
     /// Clusters to enumerate, comma-separated: identifiers, tag:Key=Value, or * for all
     #[arg(

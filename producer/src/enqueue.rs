@@ -4,6 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::aws::CallError;
 use shared::instance::Instance;
+use shared::log_file::LogFile;
 use shared::message::Message;
 use shared::queue::BATCH;
 
@@ -29,56 +30,43 @@ pub(crate) async fn enqueue(
     plan: &Plan,
 ) -> Result<Sent, CallError> {
     let mut sent = Sent::default();
-    let new: Vec<Message> = plan
-        .send
+    // Also what is sent again bears the instance's present name: RDS is asked by it, and instances are renamed.
+    let message = |file: &LogFile| Message {
+        instance: instance.clone(),
+        file: file.clone(),
+    };
+    let new = plan.send.iter().map(|file| (message(file), None));
+    let again = plan
+        .resend
         .iter()
-        .map(|file| Message {
-            instance: instance.clone(),
-            file: file.clone(),
-        })
-        .collect();
-    for batch in new.chunks(BATCH) {
-        let bodies: Vec<String> = batch.iter().map(Message::to_wire).collect();
+        .map(|resend| (message(&resend.file), Some(resend.resend_after)));
+    let all: Vec<_> = new.chain(again).collect();
+    for batch in all.chunks(BATCH) {
+        let bodies: Vec<String> = batch.iter().map(|(message, _)| message.to_wire()).collect();
         let taken = clients.queue.send(&bodies).await?;
         let now = Timestamp::now();
-        let messages = batch
-            .iter()
-            .zip(taken)
-            .filter_map(|(message, taken)| taken.then_some(message));
-        let records: Vec<_> = messages
-            .map(|message| clients.checkpoints.record_queued(message, now))
-            .collect();
-        sent.new += records.len();
-        sent.refused += batch.len() - records.len();
-        stream::iter(records)
+        let records = batch.iter().zip(&taken).filter(|(_, taken)| **taken).map(
+            async |((message, again), _)| match again {
+                None => clients.checkpoints.record_queued(message, now).await,
+                Some(resend_after) => {
+                    clients
+                        .checkpoints
+                        .record_resent(message, now, *resend_after)
+                        .await
+                }
+            },
+        );
+        stream::iter(records.collect::<Vec<_>>())
             .buffer_unordered(WRITES)
             .try_collect::<()>()
             .await?;
-    }
-    for batch in plan.resend.chunks(BATCH) {
-        let bodies: Vec<String> = batch
-            .iter()
-            .map(|resend| resend.message.to_wire())
-            .collect();
-        let taken = clients.queue.send(&bodies).await?;
-        let now = Timestamp::now();
-        let resends = batch
-            .iter()
-            .zip(taken)
-            .filter_map(|(resend, taken)| taken.then_some(resend));
-        let records: Vec<_> = resends
-            .map(|resend| {
-                clients
-                    .checkpoints
-                    .record_resent(&resend.message, now, resend.resend_after)
-            })
-            .collect();
-        sent.again += records.len();
-        sent.refused += batch.len() - records.len();
-        stream::iter(records)
-            .buffer_unordered(WRITES)
-            .try_collect::<()>()
-            .await?;
+        for ((_, again), taken) in batch.iter().zip(taken) {
+            match (taken, again) {
+                (false, _) => sent.refused += 1,
+                (true, None) => sent.new += 1,
+                (true, Some(_)) => sent.again += 1,
+            }
+        }
     }
     Ok(sent)
 }

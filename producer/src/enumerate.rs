@@ -1,11 +1,12 @@
 //! Which instances there are: members of the selected clusters, and the selected standalone instances.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Tag};
 use shared::aws::CallError;
 use shared::instance::Instance;
+use shared::listing::Pages;
 
 /// How many existing names to offer for one that does not exist.
 const SUGGESTIONS: usize = 3;
@@ -99,13 +100,17 @@ pub async fn enumerate(
 
 async fn describe_clusters(rds: &aws_sdk_rds::Client) -> Result<Vec<DbCluster>, CallError> {
     let mut all = Vec::new();
-    let mut marker = None;
+    let mut pages = Pages::new("DescribeDBClusters");
     loop {
-        let page = rds.describe_db_clusters().set_marker(marker).send().await;
+        let page = rds
+            .describe_db_clusters()
+            .set_marker(pages.marker())
+            .send()
+            .await;
         let page = page.map_err(|error| CallError::new("DescribeDBClusters", &error))?;
-        marker = page.marker.filter(|next| !next.is_empty());
+        let more = pages.turn(page.marker())?;
         all.extend(page.db_clusters.unwrap_or_default());
-        if marker.is_none() {
+        if !more {
             return Ok(all);
         }
     }
@@ -113,19 +118,23 @@ async fn describe_clusters(rds: &aws_sdk_rds::Client) -> Result<Vec<DbCluster>, 
 
 async fn describe_instances(rds: &aws_sdk_rds::Client) -> Result<Vec<DbInstance>, CallError> {
     let mut all = Vec::new();
-    let mut marker = None;
+    let mut pages = Pages::new("DescribeDBInstances");
     loop {
-        let page = rds.describe_db_instances().set_marker(marker).send().await;
+        let page = rds
+            .describe_db_instances()
+            .set_marker(pages.marker())
+            .send()
+            .await;
         let page = page.map_err(|error| CallError::new("DescribeDBInstances", &error))?;
-        marker = page.marker.filter(|next| !next.is_empty());
+        let more = pages.turn(page.marker())?;
         all.extend(page.db_instances.unwrap_or_default());
-        if marker.is_none() {
+        if !more {
             return Ok(all);
         }
     }
 }
 
-/// What of a cluster or instance is selected by.
+/// What a cluster or an instance is selected by.
 struct Candidate<'a, T> {
     name: &'a str,
     tags: &'a [Tag],
@@ -141,32 +150,14 @@ fn select(
     region: &str,
 ) -> Fleet {
     let mut fleet = Fleet::default();
-    let mut found: HashMap<String, Found> = HashMap::new();
-    let by_name: HashMap<&str, &DbInstance> = all_instances
-        .iter()
-        .filter_map(|instance| Some((instance.db_instance_identifier()?, instance)))
-        .collect();
-    let mut add = |instance: &DbInstance, cluster: &str, problems: &mut Vec<String>| match read(
-        instance, cluster, region,
-    ) {
-        // First come, first kept: clusters go before standalone instances.
-        Ok(one) => drop(found.entry(one.instance.resource_id.clone()).or_insert(one)),
-        Err(problem) => problems.push(problem),
-    };
-
-    let candidates: Vec<_> = all_clusters
-        .iter()
-        .filter_map(|cluster| {
-            let name = cluster.db_cluster_identifier()?;
-            Some(Candidate {
-                name,
-                tags: cluster.tag_list(),
-                engine: cluster.engine().unwrap_or_default(),
-                item: cluster,
-            })
-        })
-        .collect();
-    for cluster in pick("cluster", clusters, &candidates, &mut fleet) {
+    let candidates = candidates(all_clusters, |cluster| {
+        (
+            cluster.db_cluster_identifier(),
+            cluster.tag_list(),
+            cluster.engine(),
+        )
+    });
+    for (cluster, named) in pick("cluster", clusters, &candidates, &mut fleet) {
         let name = cluster.db_cluster_identifier().unwrap_or_default();
         let listed = cluster
             .db_cluster_members()
@@ -175,18 +166,22 @@ fn select(
         // Whichever of the two answers is older may lack a member.
         let claiming = all_instances
             .iter()
-            .filter(|instance| instance.db_cluster_identifier() == Some(name));
+            .filter(|instance| cluster_of(instance) == Some(name));
         let members: HashSet<&str> = listed
             .chain(claiming.filter_map(DbInstance::db_instance_identifier))
             .collect();
-        if members.is_empty() {
+        // A secondary of a global database may have none, and is no fault unless it was asked for.
+        if members.is_empty() && named {
             fleet
                 .problems
                 .push(format!("cluster {name} has no instances"));
         }
         for member in members {
-            match by_name.get(member) {
-                Some(instance) => add(instance, name, &mut fleet.problems),
+            match all_instances
+                .iter()
+                .find(|instance| instance.db_instance_identifier() == Some(member))
+            {
+                Some(instance) => fleet.add(instance, name, region),
                 None => fleet.problems.push(format!(
                     "cluster {name} has a member {member} that DescribeDBInstances does not know"
                 )),
@@ -194,56 +189,82 @@ fn select(
         }
     }
 
-    let candidates: Vec<_> = by_name
-        .iter()
-        .map(|(name, instance)| {
-            let engine = instance.engine().unwrap_or_default();
-            Candidate {
-                name,
-                tags: instance.tag_list(),
-                engine,
-                item: *instance,
-            }
-        })
-        .collect();
-    let standalone = |instance: &&&DbInstance| instance.db_cluster_identifier().is_none();
-    let named = |instance: &DbInstance| {
-        instances.0.iter().any(|pick| matches!(pick, Pick::Named(name) if Some(name.as_str()) == instance.db_instance_identifier()))
-    };
-    for instance in pick("instance", instances, &candidates, &mut fleet)
-        .iter()
-        .filter(|one| standalone(one) || named(one))
-    {
+    let candidates = self::candidates(all_instances, |instance| {
+        (
+            instance.db_instance_identifier(),
+            instance.tag_list(),
+            instance.engine(),
+        )
+    });
+    for (instance, named) in pick("instance", instances, &candidates, &mut fleet) {
         let own_name = instance.db_instance_identifier().unwrap_or_default();
-        add(
-            instance,
-            instance.db_cluster_identifier().unwrap_or(own_name),
-            &mut fleet.problems,
-        );
+        match cluster_of(instance) {
+            None => fleet.add(instance, own_name, region),
+            Some(cluster) if named => fleet.add(instance, cluster, region),
+            Some(_) => {} // CLUSTERS is what selects members
+        }
     }
 
-    fleet.found = found.into_values().collect();
-    fleet.found.sort_by(|a, b| {
-        (&a.instance.cluster, &a.instance.name).cmp(&(&b.instance.cluster, &b.instance.name))
-    });
     if fleet.found.is_empty() && fleet.problems.is_empty() {
         fleet
             .problems
             .push("CLUSTERS and INSTANCES select no instance at all".to_owned());
     }
+    fleet.found.sort_by(|a, b| {
+        (&a.instance.cluster, &a.instance.name).cmp(&(&b.instance.cluster, &b.instance.name))
+    });
     fleet.other_engines.sort();
     fleet
 }
 
-/// The candidates that a selection means; what it names in vain is a problem.
+impl Fleet {
+    /// Adds an instance, unless it is there: of a cluster first, then standalone.
+    fn add(&mut self, instance: &DbInstance, cluster: &str, region: &str) {
+        match read(instance, cluster, region) {
+            Ok(one)
+                if self
+                    .found
+                    .iter()
+                    .any(|known| known.instance.resource_id == one.instance.resource_id) => {}
+            Ok(one) => self.found.push(one),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+}
+
+/// The cluster that an instance says it is a member of; `None` if it is standalone.
+fn cluster_of(instance: &DbInstance) -> Option<&str> {
+    instance
+        .db_cluster_identifier()
+        .filter(|cluster| !cluster.is_empty())
+}
+
+fn candidates<'a, T>(
+    all: &'a [T],
+    of: impl Fn(&'a T) -> (Option<&'a str>, &'a [Tag], Option<&'a str>),
+) -> Vec<Candidate<'a, T>> {
+    let read = |item| match of(item) {
+        (Some(name), tags, engine) => Some(Candidate {
+            name,
+            tags,
+            engine: engine.unwrap_or_default(),
+            item,
+        }),
+        (None, ..) => None,
+    };
+    all.iter().filter_map(read).collect()
+}
+
+/// The candidates that a selection means, and whether by name; what it names in vain is a problem.
 fn pick<'a, T>(
     what: &str,
     selection: &Selection,
     candidates: &[Candidate<'a, T>],
     fleet: &mut Fleet,
-) -> Vec<&'a T> {
+) -> Vec<(&'a T, bool)> {
     let mut picked = Vec::new();
     for pick in &selection.0 {
+        let named = matches!(pick, Pick::Named(_));
         let matching = candidates.iter().filter(|candidate| match pick {
             Pick::All => true,
             Pick::Tagged { key, value } => candidate
@@ -266,8 +287,8 @@ fn pick<'a, T>(
             Pick::All | Pick::Tagged { .. } | Pick::Named(_) => {}
         }
         for candidate in matching {
-            if matches!(pick, Pick::Named(_)) || has_audit_files(candidate.engine) {
-                picked.push(candidate.item);
+            if named || has_audit_files(candidate.engine) {
+                picked.push((candidate.item, named));
             } else {
                 fleet
                     .other_engines
@@ -315,6 +336,7 @@ fn read(instance: &DbInstance, cluster: &str, region: &str) -> Result<Found, Str
     let name = instance.db_instance_identifier().unwrap_or_default();
     let resource_id = instance
         .dbi_resource_id()
+        .filter(|id| !id.is_empty())
         .ok_or_else(|| format!("instance {name} has no DbiResourceId"))?;
     // arn:aws:rds:{region}:{account}:db:{name}
     let mut arn = instance

@@ -7,13 +7,15 @@ use jiff::Timestamp;
 use shared::checkpoint::{Known, Row, State};
 use shared::listing::Listing;
 use shared::log_file::{Family, LogFile, Name, Stripes, Version};
-use shared::message::Message;
 
 /// Longest interval between two sends of one version's message.
 const RESEND_MAX: Duration = Duration::from_hours(6);
 
 /// An instance that was not enumerated for so long may have lost log files: RDS keeps them for about a day.
 pub const GAP: Duration = Duration::from_hours(12);
+
+/// How far ahead of ours the clock of RDS may be without a word.
+const FUTURE: Duration = Duration::from_mins(15);
 
 /// When a version is due, and when its message is stale.
 #[derive(Debug, Clone, Copy)]
@@ -35,17 +37,17 @@ pub struct Plan {
     pub resend: Vec<Resend>,
     /// Families whose watermark moves, and where to.
     pub watermarks: HashMap<Family, Timestamp>,
-    /// Families that the listing or the table knows.
+    /// Families that the listing or the table has.
     pub families: HashSet<Family>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
 
-/// A message to send again.
+/// A version whose message is to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resend {
-    /// As it was.
-    pub message: Message,
+    /// The version.
+    pub file: LogFile,
     /// When it is stale next.
     pub resend_after: Duration,
 }
@@ -60,14 +62,10 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
     let rows = Rows::of(&known.rows);
     let stripes = Stripes::of(&listing.files);
     let mut seen = HashSet::new();
-    let mut progress: HashMap<Family, Progress> = HashMap::new();
+    let mut progress = Progress::default();
 
     for row in &known.rows {
-        let family = row.message.file.family();
-        progress
-            .entry(family)
-            .or_default()
-            .add(row.message.file.version, row.state.finished());
+        progress.add(&row.message.file, row.state.finished(), now);
         plan.resend.extend(stale(row, now, timing.resend_after));
     }
     for file in &listing.files {
@@ -77,54 +75,63 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
             continue;
         }
         let row = rows.covering(file);
-        progress
-            .entry(file.family())
-            .or_default()
-            .add(file.version, row.is_some_and(|row| row.state.finished()));
-        if row.is_none() && stripes.due(file, now, timing.settle) {
-            plan.send.push(file.clone());
+        progress.add(file, row.is_some_and(|row| row.state.finished()), now);
+        match row.map(|row| row.state) {
+            None if stripes.due(file, now, timing.settle) => plan.send.push(file.clone()),
+            Some(State::Gone) => plan.warnings.push(format!(
+                "{} is recorded as gone, yet RDS lists it",
+                file.name
+            )),
+            None | Some(State::Queued | State::Leased | State::Quarantined | State::Complete) => {}
         }
     }
-    plan.families.extend(progress.keys());
-    // RDS sometimes lists nothing, or gives numbers that say nothing: then nothing is known to be finished.
-    if !listing.files.is_empty() && listing.unreadable.is_empty() {
-        for (family, progress) in progress {
-            let before = known
-                .marks
-                .iter()
-                .find(|mark| mark.family == family)
-                .and_then(|mark| mark.watermark);
-            let reached = progress.reached().filter(|reached| Some(*reached) > before);
-            plan.watermarks
-                .extend(reached.map(|reached| (family, reached)));
-        }
+    plan.families
+        .extend(known.rows.iter().map(|row| row.message.file.family()));
+    plan.families
+        .extend(known.marks.iter().map(|mark| mark.family));
+    // RDS sometimes gives an empty page; and numbers or rows that say nothing may hide what is unfinished.
+    let trusted =
+        !listing.empty_page && listing.unreadable.is_empty() && known.malformed.is_empty();
+    for family in plan.families.iter().filter(|_| trusted) {
+        let mark = known.marks.iter().find(|mark| mark.family == *family);
+        let reached = progress
+            .reached(*family)
+            .filter(|reached| Some(*reached) > mark.and_then(|mark| mark.watermark));
+        plan.watermarks
+            .extend(reached.map(|reached| (*family, reached)));
     }
     plan
 }
 
-/// How far the versions of one family are finished.
+/// How far the versions of an instance are finished.
 #[derive(Debug, Default)]
 struct Progress {
+    /// Of every family: one that has had nothing new for months follows the others, so that rows and listings of
+    /// months need not be read each time.
     finished: Vec<Timestamp>,
-    unfinished: Option<Timestamp>,
+    /// The earliest of each family.
+    unfinished: HashMap<Family, Timestamp>,
 }
 
 impl Progress {
-    fn add(&mut self, version: Version, finished: bool) {
-        if finished {
-            self.finished.push(version.last_written);
-        } else {
-            let earliest = self.unfinished.unwrap_or(version.last_written);
-            self.unfinished = Some(earliest.min(version.last_written));
+    fn add(&mut self, file: &LogFile, finished: bool, now: Timestamp) {
+        let at = file.version.last_written;
+        if !finished {
+            let earliest = self.unfinished.entry(file.family()).or_insert(at);
+            *earliest = at.min(*earliest);
+        } else if at <= now {
+            // A time in the future says nothing of what will come before it.
+            self.finished.push(at);
         }
     }
 
-    /// The latest time such that everything up to it is finished.
-    fn reached(self) -> Option<Timestamp> {
-        let unfinished = self.unfinished;
+    /// The latest time such that everything of the family up to it is finished.
+    fn reached(&self, family: Family) -> Option<Timestamp> {
+        let unfinished = self.unfinished.get(&family);
         self.finished
-            .into_iter()
-            .filter(|at| unfinished.is_none_or(|unfinished| *at < unfinished))
+            .iter()
+            .copied()
+            .filter(|at| unfinished.is_none_or(|unfinished| at < unfinished))
             .max()
     }
 }
@@ -181,7 +188,7 @@ fn stale(row: &Row, now: Timestamp, resend_after: Duration) -> Option<Resend> {
     let waited = Duration::try_from(now.duration_since(moved_at)).unwrap_or_default();
     let next = interval.saturating_mul(2).min(RESEND_MAX.max(interval));
     (waited >= interval).then(|| Resend {
-        message: row.message.clone(),
+        file: row.message.file.clone(),
         resend_after: next,
     })
 }
@@ -196,6 +203,12 @@ fn warnings(listing: &Listing, known: &Known, now: Timestamp) -> Vec<String> {
         .unreadable
         .iter()
         .map(|entry| format!("unreadable entry in the listing, watermarks stay: {entry}"))
+        .chain(
+            known
+                .malformed
+                .iter()
+                .map(|row| format!("the table was tampered with, watermarks stay: {row}")),
+        )
         .collect();
     if listing.files.is_empty() && listing.unreadable.is_empty() {
         warnings.push("auditing appears off: RDS lists no audit log file".to_owned());
@@ -208,6 +221,17 @@ fn warnings(listing: &Listing, known: &Known, now: Timestamp) -> Vec<String> {
         format!("{} rotated files cannot be told apart: LastWritten {last_written}, Size {size}; each distinct content is shipped", file.twins)
     }));
     let last_enumerated_at = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
+    let ahead: Vec<&LogFile> = listing
+        .files
+        .iter()
+        .filter(|file| file.version.last_written > now + FUTURE)
+        .collect();
+    warnings.extend(ahead.into_iter().map(|file| {
+        format!(
+            "{} was last written in the future, {}: a clock is wrong",
+            file.name, file.version.last_written
+        )
+    }));
     if let Some(last) = last_enumerated_at.filter(|last| overdue(*last, now)) {
         warnings.push(format!(
             "possible gap: not enumerated since {last}, and RDS keeps log files for about a day"
@@ -216,7 +240,10 @@ fn warnings(listing: &Listing, known: &Known, now: Timestamp) -> Vec<String> {
     let watched = known
         .marks
         .iter()
-        .find(|mark| mark.family == Family::ServerAudit && mark.watermark.is_some());
+        .find(|mark| mark.family == Family::ServerAudit)
+        .filter(|mark| {
+            mark.watermark.is_some() || known.rows.iter().any(|row| row.message.file.renamed())
+        });
     let rotated = listing
         .files
         .iter()

@@ -74,19 +74,16 @@ async fn put_back(
     letters: &mut Vec<Letter>,
     held: &mut HashSet<String>,
 ) -> Result<(), CallError> {
-    // A version that comes back as a dead letter while we work stays there, or this might never end.
-    let mut seen = HashSet::new();
-    loop {
+    // As many as there were: one that comes back while we work is left, or this might never end.
+    let there_were =
+        usize::try_from(queues.dead_letters.depth().await?.total()).unwrap_or(usize::MAX);
+    while letters.len() < there_were {
         let deliveries = queues.dead_letters.receive(BATCH, WAIT, HIDDEN).await?;
-        held.extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
-        let fresh: Vec<&Delivery> = deliveries
-            .iter()
-            .filter(|delivery| seen.insert(delivery.body.clone()))
-            .collect();
-        if fresh.is_empty() {
-            return Ok(());
+        if deliveries.is_empty() {
+            break;
         }
-        for delivery in fresh {
+        held.extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
+        for delivery in &deliveries {
             let letter = read(queues, delivery, dry_run).await?;
             if !dry_run && letter.outcome != Outcome::Left {
                 held.remove(&delivery.receipt);
@@ -94,6 +91,7 @@ async fn put_back(
             letters.push(letter);
         }
     }
+    Ok(())
 }
 
 /// Deals with one dead letter. `Err` only where the next one would fare no better.

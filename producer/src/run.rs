@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::aws::{CallError, Meaning};
 use shared::checkpoint::{Known, Mark};
-use shared::listing::{self, Listing};
+use shared::listing::{self, Listing, says_later};
 use shared::log_file::Family;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -183,6 +183,9 @@ async fn run_instance(
     if !listing.unreadable.is_empty() {
         report.error = Some("the listing has unreadable entries".to_owned());
     }
+    if let Some(malformed) = known.malformed.first() {
+        report.error = Some(malformed.clone());
+    }
     if dry_run {
         report.sent = plan.send.len();
         report.resent = plan.resend.len();
@@ -242,6 +245,10 @@ fn marks(found: &Found, known: &Known, plan: &Plan, now: Timestamp, listed: usiz
     }
     families.sort();
     families.dedup();
+    // An empty listing of an instance that had files is no look at it: the gap since the last one stays visible.
+    let had_files =
+        !known.rows.is_empty() || known.marks.iter().any(|mark| mark.watermark.is_some());
+    let last_look = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
     let mark = |family| Mark {
         resource_id: found.instance.resource_id.clone(),
         instance: found.instance.name.clone(),
@@ -249,7 +256,9 @@ fn marks(found: &Found, known: &Known, plan: &Plan, now: Timestamp, listed: usiz
         family,
         watermark: None,
         last_processed_at: None,
-        last_enumerated_at: now,
+        last_enumerated_at: last_look
+            .filter(|_| listed == 0 && had_files)
+            .unwrap_or(now),
         listed: listed as u64,
     };
     families.into_iter().map(mark).collect()
@@ -270,15 +279,9 @@ fn excuse(found: &Found, failure: Failure) -> Result<Report, CallError> {
     Ok(report)
 }
 
-/// Whether RDS will know more later: a replica being created is not found, a paused instance is not ready.
+/// Whether RDS will know more later; an instance that it calls available should be found.
 fn later(found: &Found, error: &CallError) -> bool {
-    match error.code() {
-        Some("DBInstanceNotReady" | "InvalidDBInstanceState" | "InvalidDBInstanceStateFault") => {
-            true
-        }
-        Some("DBInstanceNotFound" | "DBInstanceNotFoundFault") => !found.available,
-        _ => false,
-    }
+    says_later(error) && !(found.available && error.status() == Some(404))
 }
 
 fn report(found: &Found) -> Report {

@@ -84,6 +84,7 @@ impl Aws {
         let region = config
             .region()
             .map(Region::to_string)
+            .filter(|region| !region.is_empty())
             .ok_or(Unusable::NoRegion)?;
         let timeouts = |attempt| {
             TimeoutConfig::builder()
@@ -194,7 +195,7 @@ impl CallError {
         let detail = match (&code, message, status) {
             (Some(code), Some(message), _) => format!("{code}: {message}"),
             (Some(code), None, _) => code.clone(),
-            (None, _, Some(status)) => format!("HTTP status {status}"),
+            (None, _, Some(status)) => format!("HTTP status {status}: {}", chain(error)),
             (None, _, None) => chain(error),
         };
         let meaning = if lacks_credentials(error) {
@@ -303,7 +304,7 @@ const PASSING: [&str; 26] = [
 ];
 
 /// Codes of faults that stay until somebody changes something, whatever their status.
-const STANDING: [&str; 15] = [
+const STANDING: [&str; 17] = [
     "AWS.SimpleQueueService.NonExistentQueue",
     "AWS.SimpleQueueService.QueueDeletedRecently",
     "AuthorizationHeaderMalformed",
@@ -313,6 +314,8 @@ const STANDING: [&str; 15] = [
     "InvalidAccessKeyId",
     "InvalidAddress",
     "InvalidBucketName",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
     "NoSuchBucket",
     "OptInRequired",
     "PermanentRedirect",
@@ -321,17 +324,11 @@ const STANDING: [&str; 15] = [
     "UnrecognizedClientException",
 ];
 
-/// Whether the request was never sent since there is nothing to sign it with.
+/// Whether the request was never sent since there is nothing to sign it with, and will not be in a moment.
 fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|error| {
-        matches!(
-            error.downcast_ref(),
-            Some(
-                CredentialsError::CredentialsNotLoaded(_)
-                    | CredentialsError::InvalidConfiguration(_)
-            )
-        )
-    })
+    causes(error)
+        .filter_map(|error| error.downcast_ref())
+        .any(|error| !matches!(error, CredentialsError::ProviderTimedOut(_)))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

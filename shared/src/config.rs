@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Parser};
 
 use crate::telemetry::LogFormat;
@@ -13,6 +14,7 @@ const EX_USAGE: u8 = 64;
 
 /// Where things are, and how to log.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Settings of all programs")]
 pub struct Common {
     /// The work queue's URL
     #[arg(long, env, global = true, value_name = "URL")]
@@ -74,14 +76,24 @@ impl Common {
             .and_then(|url| queue_url("QUEUE_URL", url))
     }
 
-    /// `DEAD_LETTER_QUEUE_URL`, which must be set.
-    pub fn dead_letter_queue_url(&self) -> Result<String, BadSetting> {
+    fn dead_letter_queue_url(&self) -> Result<String, BadSetting> {
         required(
             "DEAD_LETTER_QUEUE_URL",
             "the dead-letter queue's URL",
             self.dead_letter_queue_url.as_ref(),
         )
         .and_then(|url| queue_url("DEAD_LETTER_QUEUE_URL", url))
+    }
+
+    /// Both queues, which must be two: else a dead letter would come back as a message.
+    pub fn queue_urls(&self) -> Result<(String, String), BadSetting> {
+        let (queue, dead_letters) = (self.queue_url()?, self.dead_letter_queue_url()?);
+        if queue == dead_letters {
+            return Err(BadSetting(
+                "DEAD_LETTER_QUEUE_URL is the same as QUEUE_URL".to_owned(),
+            ));
+        }
+        Ok((queue, dead_letters))
     }
 
     /// `CHECKPOINT_TABLE`, which must be set.
@@ -225,7 +237,7 @@ pub fn read<T: Parser>() -> Result<T, ExitCode> {
             print_help(&error);
             return ExitCode::SUCCESS;
         }
-        refuse(&BadSetting(one_line(&error.render().to_string())))
+        refuse(&BadSetting(one_line(&error)))
     })
 }
 
@@ -241,14 +253,30 @@ pub fn refuse(bad: &BadSetting) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
-/// clap's first paragraph, without its label.
-fn one_line(report: &str) -> String {
+/// clap's first paragraph on one line, behind the variable that it is about.
+fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "no command is given; try --help".to_owned();
+    }
+    let report = error.render().to_string();
     let paragraph = report.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = paragraph
         .trim_start_matches("error: ")
         .split_whitespace()
         .collect();
-    words.join(" ")
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() != ErrorKind::UnknownArgument => {
+            flag.trim_start_matches("--")
+        }
+        _ => return words.join(" "),
+    };
+    let variable = flag
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_uppercase()
+        .replace('-', "_");
+    format!("{variable}: {}", words.join(" "))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub struct Listing {
     pub files: Vec<LogFile>,
     /// Entries under `audit/` whose numbers make no version, as RDS gave them.
     pub unreadable: Vec<String>,
+    /// Whether a page had no entry at all: then entries may be missing that RDS has.
+    pub empty_page: bool,
 }
 
 /// Lists the audit log files of an instance, by its name; with `since`, only those written at or after it.
@@ -23,17 +25,18 @@ pub async fn list(
 ) -> Result<Listing, CallError> {
     const OPERATION: &str = "DescribeDBLogFiles";
     let mut listing = Listing::default();
-    let mut marker: Option<String> = None;
+    let mut pages = Pages::new(OPERATION);
     loop {
         let page = rds
             .describe_db_log_files()
             .db_instance_identifier(instance)
             .filename_contains(AUDIT_PREFIX)
             .set_file_last_written(since.map(Timestamp::as_millisecond))
-            .set_marker(marker.clone())
+            .set_marker(pages.marker())
             .send()
             .await
             .map_err(|error| CallError::new(OPERATION, &error))?;
+        listing.empty_page |= page.describe_db_log_files().is_empty();
         for entry in page.describe_db_log_files() {
             // `FilenameContains` also finds the prefix in the middle of a name.
             let Some(name) = entry
@@ -63,21 +66,62 @@ pub async fn list(
                 )),
             }
         }
-        // The last page has no marker, or an empty one.
-        let next = page.marker().filter(|next| !next.is_empty());
-        if next.is_some() && next == marker.as_deref() {
-            return Err(CallError::nonsense(
-                OPERATION,
-                "a page names itself as the next one",
-            ));
-        }
-        match next {
-            Some(next) => marker = Some(next.to_owned()),
-            None => break,
+        if !pages.turn(page.marker())? {
+            break;
         }
     }
     count_twins(&mut listing.files);
     Ok(listing)
+}
+
+/// Where a paged answer of the RDS API stands.
+#[derive(Debug)]
+pub struct Pages {
+    operation: &'static str,
+    seen: Vec<String>,
+}
+
+impl Pages {
+    /// Before the first page.
+    pub fn new(operation: &'static str) -> Self {
+        Self {
+            operation,
+            seen: Vec::new(),
+        }
+    }
+
+    /// What to ask for the next page with.
+    pub fn marker(&self) -> Option<String> {
+        self.seen.last().cloned()
+    }
+
+    /// Takes the marker of a page; whether there is another. The last page has none, or an empty one.
+    pub fn turn(&mut self, marker: Option<&str>) -> Result<bool, CallError> {
+        let Some(marker) = marker.filter(|marker| !marker.is_empty()) else {
+            return Ok(false);
+        };
+        if self.seen.iter().any(|seen| seen == marker) {
+            return Err(CallError::nonsense(
+                self.operation,
+                "its pages go round in a circle",
+            ));
+        }
+        self.seen.push(marker.to_owned());
+        Ok(true)
+    }
+}
+
+/// Whether a refusal, of a listing or a download, means that the instance is not there or not ready for now: a replica
+/// that is being created is not found, a paused Serverless v2 instance is not ready.
+pub fn says_later(refusal: &CallError) -> bool {
+    let codes = [
+        "DBInstanceNotFound",
+        "DBInstanceNotReady",
+        "InvalidDBInstanceState",
+    ];
+    refusal
+        .code()
+        .is_some_and(|code| codes.contains(&code.trim_end_matches("Fault")))
 }
 
 /// Says of each renamed file how many entries cannot be told from it.

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{
-    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
-    SendMessageBatchRequestEntry,
-};
-use tokio::time::Instant;
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
 
 use crate::aws::{Aws, CallError};
 
@@ -48,8 +44,6 @@ pub struct Delivery {
     pub receipt: String,
     /// As sent.
     pub body: String,
-    /// Taken before the request: the visibility cannot have begun earlier.
-    pub asked_at: Instant,
     /// For a dead letter: why it is one, where the one who put it there said so.
     pub reason: Option<String>,
 }
@@ -163,7 +157,6 @@ impl Queue {
         wait: Duration,
         visibility: Duration,
     ) -> Result<Vec<Delivery>, CallError> {
-        let asked_at = Instant::now();
         let answer = self
             .poll
             .receive_message()
@@ -171,7 +164,6 @@ impl Queue {
             .max_number_of_messages(i32::try_from(room.clamp(1, BATCH)).expect("at most ten"))
             .wait_time_seconds(seconds(wait.min(LONG_POLL)))
             .visibility_timeout(seconds(visibility))
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_attribute_names(REASON)
             .send()
             .await
@@ -190,7 +182,6 @@ impl Queue {
                     message_id: message.message_id.unwrap_or_default(),
                     receipt: message.receipt_handle?,
                     body: message.body.unwrap_or_default(),
-                    asked_at,
                     reason,
                 })
             });

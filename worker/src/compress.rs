@@ -18,6 +18,9 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Zstd];
+
     /// What object keys end in.
     pub fn extension(self) -> &'static str {
         match self {
@@ -94,7 +97,7 @@ impl Compressor {
         })
     }
 
-    /// Takes in at most one block; call it with pieces of no more than 64 KiB to bound the time it takes (about 1 ms).
+    /// Takes in bytes; for pieces of up to 64 KiB, that takes about 1 ms at the most.
     pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let room = BLOCK - self.block.len();

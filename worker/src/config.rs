@@ -17,7 +17,11 @@ const LEASE_MIN: Duration = Duration::from_secs(3);
 /// Every setting is a flag and an environment variable. Region, credentials and endpoints are read as every AWS SDK
 /// reads them.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "auditferry-worker", version)]
+#[command(
+    name = "auditferry-worker",
+    version,
+    next_help_heading = "Settings of the worker"
+)]
 pub struct Settings {
     /// Settings that all programs have.
     #[command(flatten)]
@@ -115,7 +119,7 @@ impl Settings {
             .unwrap_or_else(|| self.compression.default_level());
         let levels = self.compression.levels();
         if !levels.contains(&level) {
-            return Err(bad(format!(
+            return Err(BadSetting(format!(
                 "COMPRESSION_LEVEL is {level}: with COMPRESSION {:?} it goes from {} to {}",
                 self.compression,
                 levels.start(),
@@ -123,29 +127,30 @@ impl Settings {
             )));
         }
         if !(LEASE_MIN..=VISIBILITY_MAX).contains(&self.lease) {
-            return Err(bad(format!(
+            return Err(BadSetting(format!(
                 "LEASE is {:?}: SQS and heartbeats need 3s to 12h",
                 self.lease
             )));
         }
         if self.max_attempts == 0 || self.concurrency == Some(0) {
-            return Err(bad(
-                "MAX_ATTEMPTS and CONCURRENCY must be at least 1".to_owned()
+            return Err(BadSetting(
+                "MAX_ATTEMPTS and CONCURRENCY must be at least 1".to_owned(),
             ));
         }
         let per_file = PART as u64 + self.compression.memory(level);
         let by_memory = usize::try_from(self.memory_budget / per_file).unwrap_or(usize::MAX);
         if by_memory == 0 {
-            return Err(bad(format!(
+            return Err(BadSetting(format!(
                 "MEMORY_BUDGET is {} bytes: one file at this level needs {} MiB",
                 self.memory_budget,
                 per_file.div_ceil(1 << 20)
             )));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (queue_url, dead_letter_queue_url) = self.common.queue_urls()?;
         Ok(Config {
-            queue_url: self.common.queue_url()?,
-            dead_letter_queue_url: self.common.dead_letter_queue_url()?,
+            queue_url,
+            dead_letter_queue_url,
             checkpoint_table: self.common.checkpoint_table()?,
             s3_bucket: self.common.s3_bucket()?,
             s3_prefix: self.common.s3_prefix()?,
@@ -171,10 +176,6 @@ impl Config {
         check_region("QUEUE_URL", &self.queue_url, region)?;
         check_region("DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url, region)
     }
-}
-
-fn bad(text: String) -> BadSetting {
-    BadSetting(text)
 }
 
 #[cfg(test)]

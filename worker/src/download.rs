@@ -15,7 +15,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use shared::aws::{Aws, CallError, chain};
+use shared::listing::says_later;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::DownloadTimeouts;
@@ -37,6 +39,9 @@ const ERROR_BODY: usize = 1024;
 /// Credentials this close to their end are asked for anew.
 const EXPIRES_SOON: Duration = Duration::from_mins(5);
 
+/// How long the provider of credentials may take.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Why there are no bytes, or not the right ones.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -54,6 +59,12 @@ pub enum DownloadError {
         /// The causes, in a line.
         detail: String,
     },
+    /// A rotated file, which can no longer grow, goes on after its listed size.
+    #[error("goes on after the {size} bytes that were listed")]
+    Long {
+        /// Listed.
+        size: u64,
+    },
     /// The body ended cleanly, and too early.
     #[error("ended after {bytes} bytes, listed were {size}")]
     Short {
@@ -61,6 +72,15 @@ pub enum DownloadError {
         bytes: u64,
         /// Listed.
         size: u64,
+    },
+}
+
+enum Answer {
+    Bytes(reqwest::Response),
+    /// With the `Date` that it bears.
+    Refused {
+        refusal: CallError,
+        date: Option<String>,
     },
 }
 
@@ -99,32 +119,34 @@ impl Source {
 
     /// Starts the download of a log file, by its present name, as far as `size` bytes.
     pub async fn open(&self, instance: &str, name: &str, size: u64) -> Result<Body, DownloadError> {
-        let mut response = self.get(instance, name).await?;
-        if !response.status().is_success() {
-            let date = response
-                .headers()
-                .get("date")
-                .and_then(|date| date.to_str().ok())
-                .map(str::to_owned);
-            let refusal = refusal(response).await;
-            let Some(skew) = skew(&refusal, date.as_deref()) else {
-                return Err(DownloadError::Refused(refusal));
-            };
+        let mut answer = self.get(instance, name).await?;
+        if let Answer::Refused { refusal, date } = &answer
+            && let Some(skew) = skew(refusal, date.as_deref())
+        {
             warn!("the clock here is {skew:#} from AWS's: signing once more with theirs");
             *self.skew.lock().await = skew;
-            response = self.get(instance, name).await?;
-            if !response.status().is_success() {
-                return Err(DownloadError::Refused(self::refusal(response).await));
+            answer = self.get(instance, name).await?;
+        }
+        match answer {
+            Answer::Bytes(response) => Ok(Body {
+                response,
+                received: 0,
+                size,
+                excess: false,
+            }),
+            Answer::Refused { refusal, .. } => {
+                if refusal
+                    .code()
+                    .is_some_and(|code| code.starts_with("ExpiredToken"))
+                {
+                    *self.cached.lock().await = None; // the next try asks for new ones
+                }
+                Err(DownloadError::Refused(refusal))
             }
         }
-        Ok(Body {
-            response,
-            received: 0,
-            size,
-        })
     }
 
-    async fn get(&self, instance: &str, name: &str) -> Result<reqwest::Response, DownloadError> {
+    async fn get(&self, instance: &str, name: &str) -> Result<Answer, DownloadError> {
         let (instance, name) = (
             utf8_percent_encode(instance, &ESCAPED),
             utf8_percent_encode(name, &ESCAPED),
@@ -134,7 +156,19 @@ impl Source {
         for (header, value) in self.signature(&url).await? {
             request = request.header(header, value);
         }
-        request.send().await.map_err(|error| broken(0, error))
+        let response = request.send().await.map_err(|error| broken(0, error))?;
+        if response.status().is_success() {
+            return Ok(Answer::Bytes(response));
+        }
+        let date = response
+            .headers()
+            .get("date")
+            .and_then(|date| date.to_str().ok())
+            .map(str::to_owned);
+        Ok(Answer::Refused {
+            refusal: refusal(response).await,
+            date,
+        })
     }
 
     /// The headers that sign a GET of `url`. They are never logged.
@@ -177,7 +211,8 @@ impl Source {
         if let Some(credentials) = cached.as_ref().filter(|credentials| fresh(credentials)) {
             return Ok(credentials.clone());
         }
-        let credentials = self.provider.provide_credentials().await;
+        let asked = timeout(CREDENTIALS_TIMEOUT, self.provider.provide_credentials()).await;
+        let credentials = asked.map_err(|elapsed| DownloadError::Credentials(chain(&elapsed)))?;
         let credentials = credentials.map_err(|error| DownloadError::Credentials(chain(&error)))?;
         *cached = Some(credentials.clone());
         Ok(credentials)
@@ -238,6 +273,8 @@ pub struct Body {
     response: reqwest::Response,
     received: u64,
     size: u64,
+    /// Whether more than `size` has arrived.
+    excess: bool,
 }
 
 impl Body {
@@ -257,38 +294,33 @@ impl Body {
                 size: self.size,
             });
         };
-        let left = self.size - self.received;
-        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        let left = usize::try_from(self.size - self.received).unwrap_or(usize::MAX);
+        self.excess = chunk.len() > left;
+        chunk.truncate(left);
         self.received += chunk.len() as u64;
         Ok(Some(chunk))
     }
 
-    /// After the last byte: whether the file ends here, as a rotated file must.
-    pub async fn ended(&mut self) -> Result<bool, DownloadError> {
-        Ok(self
-            .response
-            .chunk()
-            .await
-            .map_err(|error| broken(self.received, error))?
-            .is_none())
+    /// After the last byte: `Err` if the file does not end here, as a rotated file must.
+    pub async fn end(&mut self) -> Result<(), DownloadError> {
+        let more = self.excess
+            || self
+                .response
+                .chunk()
+                .await
+                .map_err(|error| broken(self.received, error))?
+                .is_some();
+        if more {
+            Err(DownloadError::Long { size: self.size })
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// Whether the refusal means that the instance has no such log file.
 pub(crate) fn says_missing(refusal: &CallError) -> bool {
     refusal.status() == Some(StatusCode::NOT_FOUND.as_u16()) && !says_later(refusal)
-}
-
-/// Whether the refusal, of a download or a listing, means that the instance is not there or not ready, for now.
-pub(crate) fn says_later(refusal: &CallError) -> bool {
-    let codes = [
-        "DBInstanceNotFound",
-        "DBInstanceNotReady",
-        "InvalidDBInstanceState",
-    ];
-    refusal
-        .code()
-        .is_some_and(|code| codes.contains(&code.trim_end_matches("Fault")))
 }
 
 #[cfg(test)]

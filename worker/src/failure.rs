@@ -44,9 +44,12 @@ pub enum ShipError {
     /// The instance is not there or not ready; it may be in a while.
     #[error("the instance is not ready")]
     Later(#[source] CallError),
-    /// RDS does not offer the version any more.
+    /// RDS does not offer the version any more, as far as one answer tells.
     #[error("RDS has no {0}")]
     Missing(String),
+    /// A listing without it and an archive without it say the same.
+    #[error("RDS has no {0}, nor has the archive")]
+    Gone(String),
     /// A rotation renamed the file while it was read.
     #[error("{0} was renamed while it was read")]
     Moved(String),
@@ -81,8 +84,8 @@ pub enum Disposition {
     },
     /// To the dead-letter queue, then quarantine.
     Quarantine,
-    /// Ask RDS and S3 once more whether it is gone.
-    ConfirmGone,
+    /// Record the loss.
+    Gone,
     /// It is somebody else's now: touch nothing.
     Forget,
 }
@@ -104,13 +107,16 @@ impl ShipError {
             Self::Download { source, .. } => match source {
                 DownloadError::Refused(call) => by_meaning(call, retry),
                 DownloadError::Credentials(_) => Disposition::Halt { delay: HALTED },
-                DownloadError::Broken { .. } | DownloadError::Short { .. } => retry,
+                DownloadError::Broken { .. }
+                | DownloadError::Short { .. }
+                | DownloadError::Long { .. } => retry,
             },
-            Self::Later(_) => Disposition::Release {
+            // One answer proves no loss.
+            Self::Later(_) | Self::Missing(_) => Disposition::Release {
                 delay: LATER,
                 counted: false,
             },
-            Self::Missing(_) => Disposition::ConfirmGone,
+            Self::Gone(_) => Disposition::Gone,
             Self::Raced(_) | Self::Compression(_) => retry,
             Self::Fenced(_) => Disposition::Forget,
             // Nothing is wrong with the file: try at once, under its new name or elsewhere.
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn every_error_becomes_what_the_design_says() {
-        use Disposition::{ConfirmGone, Forget, Halt, Quarantine, Release};
+        use Disposition::{Forget, Halt, Quarantine, Release};
         let retry = Release {
             delay: Duration::from_secs(2),
             counted: true,
@@ -226,7 +232,17 @@ mod tests {
                 uncounted(LATER),
                 uncounted(LATER),
             ),
-            (ShipError::Missing(String::new()), ConfirmGone, ConfirmGone),
+            (
+                ShipError::Missing(String::new()),
+                uncounted(LATER),
+                uncounted(LATER),
+            ),
+            (
+                ShipError::Gone(String::new()),
+                Disposition::Gone,
+                Disposition::Gone,
+            ),
+            (download(DownloadError::Long { size: 2 }), retry, Quarantine),
             (
                 ShipError::Moved(String::new()),
                 uncounted(Duration::ZERO),

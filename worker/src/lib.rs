@@ -3,6 +3,9 @@
 // Start here: the journey of one version.
 pub mod ship;
 
+// Its middle: the bytes, by their present name and under the right key.
+mod carry;
+
 // 1. Bytes out of RDS.
 pub mod download;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::aws::{Aws, Meaning};
 use shared::checkpoint::Checkpoints;
-use shared::queue::{BATCH, Delivery, LONG_POLL, Queue};
+use shared::queue::{BATCH, Delivery, Queue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
@@ -15,14 +15,21 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::download::Source;
+use crate::failure::backoff;
 use crate::ship::{Outcome, Ship, ship};
 use crate::upload::Archive;
 
 /// After the grace: how long giving back what still runs may take.
 const LAST_MOMENT: Duration = Duration::from_secs(20);
 
-/// Wait after a receive that failed in passing.
-const AFTER_FAILED_RECEIVE: Duration = Duration::from_secs(1);
+/// How long to wait for messages. Short of the 20 s that SQS allows, since a stop waits for it.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How much longer than it should a receive may take once the worker is told to stop.
+const POLL_SLACK: Duration = Duration::from_secs(2);
+
+/// Steps of the backoff after receives that failed in passing; the last one is half a minute.
+const BACKOFF_STEPS: u32 = 5;
 
 /// Ships what the queue brings until `stop`, or until the queue has been idle for as long as the configuration says.
 /// `Err`: the TLS library cannot start.
@@ -46,17 +53,15 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         max_attempts: config.max_attempts,
         cut_off: cut_off.clone(),
     });
-    let room = Arc::new(Semaphore::new(config.concurrency));
-    let breaker = Arc::new(Breaker::default());
     let mut running = JoinSet::new();
     info!(concurrency = config.concurrency, codec = ?config.codec, level = config.level, "worker started");
-
     let worker = Worker {
         config,
         cx,
         queue,
-        room,
-        breaker,
+        room: Arc::new(Semaphore::new(config.concurrency)),
+        probes: Arc::new(Semaphore::new(1)),
+        breaker: Arc::default(),
     };
     worker.take(&mut running, &stop).await;
 
@@ -67,7 +72,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     {
         warn!(
             files = running.len(),
-            "grace is over: giving back what still runs"
+            "grace is over: releasing what still runs"
         );
         cut_off.cancel();
         if time::timeout(LAST_MOMENT, drain(&mut running))
@@ -86,100 +91,151 @@ struct Worker<'a> {
     cx: Arc<Ship>,
     queue: Queue,
     room: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
     breaker: Arc<Breaker>,
+}
+
+/// Room for messages that are about to be asked for.
+struct Room {
+    files: Vec<OwnedSemaphorePermit>,
+    /// While the breaker is open; there is only one.
+    probe: Option<OwnedSemaphorePermit>,
 }
 
 impl Worker<'_> {
     /// Takes messages until told to stop, or idle for long enough.
     async fn take(&self, running: &mut JoinSet<()>, stop: &CancellationToken) {
-        let mut idle_since = None;
+        let mut idle_since: Option<Instant> = None;
+        let mut failures = 0;
+        // False since a receive was refused; the next one that is not is proof enough that the queue is mended.
+        let mut receiving = true;
         loop {
             while let Some(ended) = running.try_join_next() {
                 report_panic(ended);
             }
-            let asked_at = Instant::now();
-            let received = tokio::select! {
+            let room = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                received = self.receive() => received,
+                room = self.room() => room,
             };
-            let Some(received) = received else { continue };
-            if !received.is_empty() {
-                idle_since = None;
-                self.start(received, running).await;
-            } else if let Some(limit) = self.config.exit_when_idle {
-                let since = *idle_since.get_or_insert(asked_at);
-                if !self.idle().await {
-                    idle_since = None;
-                } else if since.elapsed() >= limit {
-                    info!("nothing was queued for {limit:?}");
-                    return;
+            let received = self
+                .queue
+                .receive(room.files.len(), self.poll(), self.config.lease);
+            let received = tokio::select! {
+                biased;
+                received = received => received,
+                // What SQS hands to a connection that was closed is hidden for a whole lease: so wait for its answer.
+                () = stopped_for(stop, POLL + POLL_SLACK) => return,
+            };
+            if stop.is_cancelled() {
+                self.give_back(received.unwrap_or_default()).await;
+                return;
+            }
+            if received.is_ok() && !receiving {
+                receiving = true;
+                self.breaker.close();
+            }
+            match received {
+                Ok(deliveries) if deliveries.is_empty() => {
+                    failures = 0;
+                    let Some(limit) = self.config.exit_when_idle else {
+                        continue;
+                    };
+                    let idle = tokio::select! {
+                        () = stop.cancelled() => return,
+                        idle = self.idle() => idle,
+                    };
+                    if !idle {
+                        idle_since = None;
+                    } else if idle_since.get_or_insert_with(Instant::now).elapsed() >= limit {
+                        info!("the queue has been empty for {limit:?}");
+                        return;
+                    }
+                }
+                Ok(deliveries) => {
+                    (failures, idle_since) = (0, None);
+                    self.start(deliveries, room, running);
+                }
+                Err(error) if error.meaning() == Meaning::Environment => {
+                    receiving = false;
+                    self.breaker.trip(&error.to_string());
+                    self.breaker.wait_longer();
+                }
+                Err(error) => {
+                    failures = BACKOFF_STEPS.min(failures + 1);
+                    let delay = backoff(failures, fastrand::f64());
+                    warn!(retry_in = ?delay, "failed to receive: {error}");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = time::sleep(delay) => {}
+                    }
                 }
             }
         }
     }
 
-    /// Waits for room, then for at most as many messages; each comes with its room. `None`: the call failed.
-    async fn receive(&self) -> Option<Vec<(Delivery, OwnedSemaphorePermit)>> {
-        let probing = self.breaker.wait();
-        if let Some(wait) = probing {
-            time::sleep(wait).await;
+    /// Waits until there is room for a message; while the breaker is open, until it is time for a probe.
+    async fn room(&self) -> Room {
+        let mut probe = None;
+        if self.breaker.wait().is_some() {
+            probe = Some(acquire(&self.probes).await);
         }
-        let first = Arc::clone(&self.room)
-            .acquire_owned()
-            .await
-            .expect("never closed");
-        let most = if probing.is_some() { 1 } else { BATCH };
+        // The last probe may have closed it while this one waited its turn.
+        match self.breaker.wait() {
+            Some(wait) => time::sleep(wait).await,
+            None => probe = None,
+        }
+        let most = if probe.is_some() { 1 } else { BATCH };
+        let first = acquire(&self.room).await;
         let more = std::iter::from_fn(|| Arc::clone(&self.room).try_acquire_owned().ok());
-        let permits: Vec<_> = std::iter::once(first).chain(more).take(most).collect();
-        match self
-            .queue
-            .receive(permits.len(), self.poll(), self.config.lease)
-            .await
-        {
-            Ok(deliveries) => Some(deliveries.into_iter().zip(permits).collect()),
-            Err(error) if error.meaning() == Meaning::Environment => {
-                self.breaker.trip(&error.to_string());
-                None
-            }
-            Err(error) => {
-                warn!("failed to receive: {error}");
-                time::sleep(AFTER_FAILED_RECEIVE).await;
-                None
-            }
+        Room {
+            files: std::iter::once(first).chain(more.take(most - 1)).collect(),
+            probe,
         }
     }
 
-    /// How long to wait for messages: the longest that SQS allows, unless idleness must be noticed sooner.
+    /// How long to wait for messages, unless idleness must be noticed sooner.
     fn poll(&self) -> Duration {
-        self.config.exit_when_idle.map_or(LONG_POLL, |limit| {
-            (limit / 4).clamp(Duration::from_secs(1), LONG_POLL)
+        self.config.exit_when_idle.map_or(POLL, |limit| {
+            (limit / 4).clamp(Duration::from_secs(1), POLL)
         })
     }
 
-    /// Starts on what was received. While the breaker is open, what was received is a probe: waits for its end.
-    async fn start(
-        &self,
-        received: Vec<(Delivery, OwnedSemaphorePermit)>,
-        running: &mut JoinSet<()>,
-    ) {
-        let probing = self.breaker.wait().is_some();
-        for (delivery, permit) in received {
-            let (cx, breaker) = (Arc::clone(&self.cx), Arc::clone(&self.breaker));
+    /// Starts on as many deliveries as there was room for.
+    fn start(&self, deliveries: Vec<Delivery>, mut room: Room, running: &mut JoinSet<()>) {
+        for (delivery, permit) in deliveries.into_iter().zip(room.files) {
+            let (cx, breaker, probe) = (
+                Arc::clone(&self.cx),
+                Arc::clone(&self.breaker),
+                room.probe.take(),
+            );
             let span = info_span!("ship", message.id = delivery.message_id);
             let task = async move {
-                let outcome = ship(&cx, &delivery).await;
-                drop(permit);
-                match outcome {
-                    Outcome::Halted(why) => breaker.trip(&why),
-                    Outcome::Settled if probing => breaker.close(),
-                    Outcome::Settled => {}
+                match (ship(&cx, &delivery).await, &probe) {
+                    (Outcome::Halted(why), probe) => {
+                        breaker.trip(&why);
+                        if probe.is_some() {
+                            breaker.wait_longer();
+                        }
+                    }
+                    (Outcome::Complete, Some(_)) => breaker.close(),
+                    (Outcome::Complete, None) | (Outcome::Settled, _) => {}
                 }
+                drop((permit, probe));
             };
             running.spawn(task.instrument(span));
         }
-        if probing {
-            drain(running).await;
+    }
+
+    /// Gives back what came when it was too late to start on it.
+    async fn give_back(&self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            if let Err(error) = self.queue.hide(&delivery.receipt, Duration::ZERO).await {
+                warn!(
+                    message.id = delivery.message_id,
+                    "a message stays hidden for a lease: {error}"
+                );
+            }
         }
     }
 
@@ -193,6 +249,19 @@ impl Worker<'_> {
             }
         }
     }
+}
+
+/// Returns so long after a stop.
+async fn stopped_for(stop: &CancellationToken, duration: Duration) {
+    stop.cancelled().await;
+    time::sleep(duration).await;
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(semaphore)
+        .acquire_owned()
+        .await
+        .expect("it is never closed")
 }
 
 /// Waits for all that runs.

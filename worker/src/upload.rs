@@ -9,8 +9,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use shared::aws::{CallError, Meaning};
-use shared::checkpoint::Content;
+use shared::checkpoint::{Claim, Content};
+use shared::instance::Instance;
 use shared::log_file::{Beside, Version};
+use shared::message::Message;
 use tracing::warn;
 
 use crate::compress::{Codec, Compressor};
@@ -24,6 +26,8 @@ pub const PART: usize = 8 << 20;
 const LAST_WRITTEN: &str = "last-written";
 /// Object metadata: the version's size in bytes, before compression.
 const SOURCE_SIZE: &str = "source-size";
+/// Object metadata: `DbiResourceId` of the instance, since instances take over each other's names.
+const RESOURCE_ID: &str = "resource-id";
 /// Object metadata: of the claim that wrote it.
 const GENERATION: &str = "generation";
 /// Object metadata: of the bytes before compression; absent from multipart uploads, which fix metadata at their start.
@@ -49,6 +53,22 @@ pub struct Archived {
     pub etag: String,
     /// `None`: not written by us. It counts as older than anything.
     pub version: Option<Version>,
+    /// Whose log file it is, where it says so.
+    pub resource_id: Option<String>,
+}
+
+impl Archived {
+    /// How a version stands to it; `None`: it may be replaced.
+    pub fn beside(&self, instance: &Instance, version: Version) -> Option<Beside> {
+        if self
+            .resource_id
+            .as_ref()
+            .is_some_and(|id| *id != instance.resource_id)
+        {
+            return Some(Beside::Apart); // of an earlier instance of this name
+        }
+        self.version.map(|archived| version.beside(archived))
+    }
 }
 
 /// How an upload ended.
@@ -76,17 +96,38 @@ enum Condition {
     Is(String),
 }
 
-/// Why a conditional write did not take effect, or may not have.
-enum Refusal {
+/// What came of a conditional write.
+enum Written {
+    /// It took effect.
+    Done(String),
     /// The condition did not hold.
-    Condition,
+    Unmet,
     /// Perhaps it took effect, and only the answer is lost.
     Unclear(CallError),
-    /// It did not.
-    Failed(CallError),
 }
 
 impl Archive {
+    /// `Err` if there is no such bucket: then a key that is not there proves nothing.
+    pub async fn check_bucket(&self) -> Result<(), CallError> {
+        match self
+            .s3
+            .head_bucket()
+            .bucket(&self.bucket)
+            .send()
+            .await
+            .map_err(|error| CallError::new("HeadBucket", &error))
+        {
+            Err(error) if error.status() == Some(404) => Err(CallError::from_parts(
+                "HeadBucket",
+                404,
+                Some("NoSuchBucket".to_owned()),
+                format!("there is no bucket {}", self.bucket),
+            )),
+            // Whoever may not ask for the bucket may yet ask for keys.
+            _ => Ok(()),
+        }
+    }
+
     /// Asks what is under a key; `None` if nothing is.
     pub async fn head(&self, key: &str) -> Result<Option<Archived>, CallError> {
         const OPERATION: &str = "HeadObject";
@@ -118,8 +159,17 @@ impl Archive {
             .and_then(|(at, size)| Version::new(at, size));
         let etag = head
             .e_tag
+            .clone()
             .ok_or_else(|| CallError::nonsense(OPERATION, "an object without ETag"))?;
-        Ok(Some(Archived { etag, version }))
+        let resource_id = head
+            .metadata()
+            .and_then(|all| all.get(RESOURCE_ID))
+            .cloned();
+        Ok(Some(Archived {
+            etag,
+            version,
+            resource_id,
+        }))
     }
 }
 
@@ -128,7 +178,7 @@ pub struct Upload {
     archive: Archive,
     compressor: Compressor,
     key: String,
-    version: Version,
+    message: Message,
     generation: u64,
     multipart: Option<Multipart>,
     crc: Digest,
@@ -142,12 +192,7 @@ struct Multipart {
 
 impl Upload {
     /// Starts with nothing sent.
-    pub fn new(
-        archive: &Archive,
-        key: String,
-        version: Version,
-        generation: u64,
-    ) -> Result<Self, ShipError> {
+    pub fn new(archive: &Archive, key: String, claim: &Claim) -> Result<Self, ShipError> {
         let crc = Digest::new(CrcAlgorithm::Crc64Nvme);
         let compressor =
             Compressor::new(archive.codec, archive.level).map_err(ShipError::Compression)?;
@@ -155,8 +200,8 @@ impl Upload {
             archive: archive.clone(),
             compressor,
             key,
-            version,
-            generation,
+            message: claim.message.clone(),
+            generation: claim.generation,
             multipart: None,
             crc,
             stored_bytes: 0,
@@ -251,18 +296,22 @@ impl Upload {
         };
         let mut condition = Condition::Absent;
         for _try in 1..=2 {
-            let refusal = match self.put(&condition, &rest, content).await {
-                Ok(etag) => return Ok(Committed::Stored { etag, found: false }),
-                Err(Refusal::Failed(error)) => return Err(error.into()),
-                Err(refusal) => refusal,
+            let unclear = match self.put(&condition, &rest, content).await? {
+                Written::Done(etag) => return Ok(Committed::Stored { etag, found: false }),
+                Written::Unmet => None,
+                Written::Unclear(error) => Some(error),
             };
-            // The ETag to replace comes from the same answer as the version that was compared.
-            let archived = self.archive.head(&self.key).await?;
+            // The ETag to replace comes from the same answer as the version that is compared.
+            let archived = match self.archive.head(&self.key).await {
+                Ok(archived) => archived,
+                // Without ListBucket an absent key answers 403: then it is the first error that counts.
+                Err(error) => return Err(unclear.unwrap_or(error).into()),
+            };
+            let Message { instance, file } = &self.message;
             let beside = archived
                 .as_ref()
-                .and_then(|archived| archived.version)
-                .map(|there| self.version.beside(there));
-            match (archived, beside, refusal) {
+                .and_then(|archived| archived.beside(instance, file.version));
+            condition = match (archived, beside, unclear) {
                 (Some(Archived { etag, .. }), Some(Beside::Same), _) => {
                     return Ok(Committed::Stored { etag, found: true });
                 }
@@ -270,32 +319,30 @@ impl Upload {
                     return Ok(Committed::Superseded { etag });
                 }
                 (Some(_), Some(Beside::Apart), _) => return Ok(Committed::Apart),
-                (_, _, Refusal::Unclear(error) | Refusal::Failed(error)) => {
-                    return Err(error.into());
+                (_, _, Some(error)) => return Err(error.into()),
+                (Some(Archived { etag, .. }), Some(Beside::Grown) | None, None) => {
+                    Condition::Is(etag)
                 }
-                (Some(Archived { etag, .. }), Some(Beside::Grown) | None, Refusal::Condition) => {
-                    condition = Condition::Is(etag);
-                }
-                (None, _, Refusal::Condition) => condition = Condition::Absent, // deleted meanwhile
-            }
+                (None, _, None) => Condition::Absent, // deleted meanwhile
+            };
         }
         Err(ShipError::Raced(self.key.clone()))
     }
 
-    /// Makes the object, if the condition holds; its ETag.
+    /// Makes the object, if the condition holds. `Err`: it took no effect, for another reason.
     async fn put(
         &mut self,
         condition: &Condition,
         rest: &Bytes,
         content: &Content,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Written, CallError> {
         let (if_none_match, if_match) = match condition {
             Condition::Absent => (Some("*".to_owned()), None),
             Condition::Is(etag) => (None, Some(etag.clone())),
         };
         let crc = encoded(self.crc.finalize());
         let (bucket, key) = (&self.archive.bucket, &self.key);
-        let (operation, etag) = if let Some(multipart) = &self.multipart {
+        if let Some(multipart) = &self.multipart {
             let parts = CompletedMultipartUpload::builder()
                 .set_parts(Some(multipart.parts.clone()))
                 .build();
@@ -315,49 +362,53 @@ impl Upload {
                 .checksum_type(ChecksumType::FullObject);
             let request =
                 request.mpu_object_size(i64::try_from(self.stored_bytes).unwrap_or(i64::MAX));
-            let done = request
-                .send()
-                .await
-                .map_err(|error| refusal("CompleteMultipartUpload", &error))?;
-            self.multipart = None; // nothing left to abort
-            ("CompleteMultipartUpload", done.e_tag)
-        } else {
-            let metadata = self
-                .metadata()
-                .into_iter()
-                .chain([(SHA256.to_owned(), content.sha256.clone())]);
-            let request = self
-                .archive
-                .s3
-                .put_object()
-                .bucket(bucket)
-                .key(key)
-                .body(ByteStream::from(rest.clone()));
-            let request = request
-                .content_type(self.archive.codec.content_type())
-                .set_metadata(Some(metadata.collect()));
-            let request = request
-                .set_if_none_match(if_none_match)
-                .set_if_match(if_match)
-                .checksum_crc64_nvme(crc);
-            let done = request
-                .send()
-                .await
-                .map_err(|error| refusal("PutObject", &error))?;
-            ("PutObject", done.e_tag)
-        };
-        etag.ok_or_else(|| {
-            Refusal::Unclear(CallError::nonsense(operation, "an answer without ETag"))
-        })
+            let answer = request.send().await.map(|done| done.e_tag);
+            let written = written("CompleteMultipartUpload", answer)?;
+            if matches!(written, Written::Done(_)) {
+                self.multipart = None; // nothing is left to take back
+            }
+            return Ok(written);
+        }
+        let metadata = self
+            .metadata()
+            .into_iter()
+            .chain([(SHA256.to_owned(), content.sha256.clone())]);
+        let request = self
+            .archive
+            .s3
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(ByteStream::from(rest.clone()));
+        let request = request
+            .content_type(self.archive.codec.content_type())
+            .set_metadata(Some(metadata.collect()));
+        let request = request
+            .set_if_none_match(if_none_match)
+            .set_if_match(if_match)
+            .checksum_crc64_nvme(crc);
+        written("PutObject", request.send().await.map(|done| done.e_tag))
     }
 
-    fn metadata(&self) -> [(String, String); 3] {
+    fn metadata(&self) -> [(String, String); 4] {
         [
             (
                 LAST_WRITTEN.to_owned(),
-                self.version.last_written.as_millisecond().to_string(),
+                self.message
+                    .file
+                    .version
+                    .last_written
+                    .as_millisecond()
+                    .to_string(),
             ),
-            (SOURCE_SIZE.to_owned(), self.version.size.to_string()),
+            (
+                SOURCE_SIZE.to_owned(),
+                self.message.file.version.size.to_string(),
+            ),
+            (
+                RESOURCE_ID.to_owned(),
+                self.message.instance.resource_id.clone(),
+            ),
             (GENERATION.to_owned(), self.generation.to_string()),
         ]
     }
@@ -373,30 +424,48 @@ impl Upload {
             .abort_multipart_upload()
             .bucket(&self.archive.bucket)
             .key(&self.key);
-        if let Err(error) = request.upload_id(multipart.id).send().await {
+        let aborted = request
+            .upload_id(multipart.id)
+            .send()
+            .await
+            .map_err(|error| CallError::new("AbortMultipartUpload", &error));
+        if let Err(error) = aborted
+            && error.code() != Some("NoSuchUpload")
+        {
             warn!(
-                "parts of {} stay until the bucket's lifecycle rule: {}",
-                self.key,
-                CallError::new("AbortMultipartUpload", &error)
+                "parts of {} stay until the bucket's lifecycle rule: {error}",
+                self.key
             );
         }
     }
 }
 
-fn refusal<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Refusal
+fn written<E>(
+    operation: &'static str,
+    answer: Result<Option<String>, SdkError<E, HttpResponse>>,
+) -> Result<Written, CallError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let failure = CallError::new(operation, error);
+    let failure = match answer {
+        Ok(Some(etag)) => return Ok(Written::Done(etag)),
+        Ok(None) => {
+            return Ok(Written::Unclear(CallError::nonsense(
+                operation,
+                "an answer without ETag",
+            )));
+        }
+        Err(error) => CallError::new(operation, &error),
+    };
     match (failure.status(), failure.code()) {
-        (Some(412), _) => Refusal::Condition,
+        (Some(412), _) => Ok(Written::Unmet),
         // Another write is under way: this upload must start over.
-        (Some(409), _) => Refusal::Failed(failure),
-        // The upload may be gone because an earlier try of ours completed it.
-        (_, Some("NoSuchUpload")) => Refusal::Unclear(failure),
+        (Some(409), _) => Err(failure),
+        // It took effect, but the answer cannot be read; or an earlier try of ours had completed the upload.
+        (Some(200..300), _) | (_, Some("NoSuchUpload")) => Ok(Written::Unclear(failure)),
         _ => match failure.meaning() {
-            Meaning::Transient => Refusal::Unclear(failure),
-            Meaning::Environment | Meaning::Refused => Refusal::Failed(failure),
+            Meaning::Transient => Ok(Written::Unclear(failure)),
+            Meaning::Environment | Meaning::Refused => Err(failure),
         },
     }
 }

@@ -19,6 +19,9 @@ struct Settings {
     common: Common,
     #[command(flatten)]
     enumeration: Enumeration,
+    /// Set by AWS Lambda, without which there is nothing to answer to.
+    #[arg(long, env = "AWS_LAMBDA_RUNTIME_API", hide = true)]
+    runtime_api: Option<String>,
 }
 
 #[tokio::main]
@@ -49,7 +52,14 @@ async fn main() -> ExitCode {
 
 async fn connect(settings: &Settings) -> Result<Clients, BadSetting> {
     settings.enumeration.check()?;
-    Targets::check(&settings.common)?.connect().await
+    let clients = Targets::check(&settings.common)?.connect().await?;
+    if settings.runtime_api.is_none() {
+        return Err(BadSetting::missing(
+            "AWS_LAMBDA_RUNTIME_API",
+            "this program runs in AWS Lambda; elsewhere use auditferry enumerate",
+        ));
+    }
+    Ok(clients)
 }
 
 /// Enumerates once; whatever the event says, it means "now". Failures are errors, so that Lambda counts them.
@@ -73,10 +83,8 @@ async fn handle(
             let failures: Vec<String> = summary.problems.iter().cloned().chain(errors).collect();
             Err(diagnostic("EnumerationIncomplete", failures.join("; ")))
         }
-        Err(error) => {
-            error!("{error}");
-            Err(diagnostic("EnumerationFailed", error.to_string()))
-        }
+        // The runtime logs it.
+        Err(error) => Err(diagnostic("EnumerationFailed", error.to_string())),
     }
 }
 

@@ -1,5 +1,6 @@
 use shared::checkpoint::Mark;
 use shared::instance::Instance;
+use shared::message::Message;
 
 use super::*;
 
@@ -65,10 +66,20 @@ fn mark(family: Family, watermark: Option<i64>, last_enumerated: i64) -> Mark {
 
 fn planned(files: Vec<LogFile>, rows: Vec<Row>, marks: Vec<Mark>) -> Plan {
     let listing = Listing {
+        empty_page: files.is_empty(),
         files,
-        unreadable: Vec::new(),
+        ..Listing::default()
     };
-    plan(&listing, &Known { marks, rows }, at(0), TIMING)
+    plan(
+        &listing,
+        &Known {
+            marks,
+            rows,
+            malformed: Vec::new(),
+        },
+        at(0),
+        TIMING,
+    )
 }
 
 /// Newest of stripe 0, so not sealed, and written to a minute ago, so not due.
@@ -165,7 +176,7 @@ fn an_unfinished_version_that_no_listing_has_any_more_holds_the_watermark_and_is
     assert_eq!(
         plan.resend
             .iter()
-            .map(|resend| &resend.message.file)
+            .map(|resend| &resend.file)
             .collect::<Vec<_>>(),
         [&before]
     );
@@ -183,12 +194,13 @@ fn an_empty_or_unreadable_listing_moves_no_watermark() {
     let listing = Listing {
         files: vec![file("a", 300, 1)],
         unreadable: vec!["audit/b (…)".to_owned()],
+        empty_page: false,
     };
     let unreadable = plan(
         &listing,
         &Known {
-            marks: vec![],
             rows: rows(),
+            ..Known::default()
         },
         at(0),
         TIMING,
@@ -308,4 +320,66 @@ fn gaps_are_reported() {
             "{listed:?} {marks:?}"
         );
     }
+}
+
+#[test]
+fn a_time_in_the_future_moves_no_watermark() {
+    let (ahead, finished) = (file("a", -60, 1), file("b", 300, 1));
+    let rows = [&ahead, &finished].map(|file| row(file.clone(), State::Complete));
+    let plan = planned(vec![ahead, finished], rows.to_vec(), vec![]);
+    assert_eq!(plan.watermarks, HashMap::from([(Family::Other, at(300))]));
+    assert!(
+        plan.warnings[0].contains("in the future"),
+        "{:?}",
+        plan.warnings
+    );
+}
+
+#[test]
+fn a_family_with_nothing_unfinished_follows_the_others() {
+    let (stray, recent, waiting) = (
+        file("stray", 900, 1),
+        file("server_audit.log.2", 100, 1),
+        file("server_audit.log.1", 90, 1),
+    );
+    let rows = vec![
+        row(recent.clone(), State::Complete),
+        row(waiting.clone(), State::Leased),
+    ];
+    let plan = planned(
+        vec![stray, recent, waiting],
+        rows,
+        vec![mark(Family::Other, Some(800), 10)],
+    );
+    assert_eq!(
+        plan.watermarks,
+        HashMap::from([(Family::Other, at(100)), (Family::ServerAudit, at(100))])
+    );
+}
+
+#[test]
+fn a_version_that_is_gone_and_listed_is_reported() {
+    let found = file("a", 300, 1);
+    let plan = planned(vec![found.clone()], vec![row(found, State::Gone)], vec![]);
+    assert_eq!(
+        (plan.send.len(), plan.warnings[0].as_str()),
+        (0, "audit/a is recorded as gone, yet RDS lists it")
+    );
+}
+
+#[test]
+fn a_malformed_row_moves_no_watermark_and_is_reported() {
+    let (complete, new) = (file("a", 300, 1), file("b", 200, 1));
+    let known = Known {
+        rows: vec![row(complete.clone(), State::Complete)],
+        malformed: vec!["row I#1 F#2: …".to_owned()],
+        ..Known::default()
+    };
+    let listing = Listing {
+        files: vec![complete, new.clone()],
+        ..Listing::default()
+    };
+    let plan = plan(&listing, &known, at(0), TIMING);
+    assert_eq!((plan.watermarks.len(), plan.send), (0, vec![new]));
+    assert!(plan.warnings[0].contains("tampered"), "{:?}", plan.warnings);
 }
