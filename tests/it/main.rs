@@ -1,7 +1,41 @@
 //! The integration tests, in reading order.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that looks for what is not there fails, as it should"
+)]
 
 // The ground they stand on: the local stack does what AWS does, in everything that we rely on.
 mod stack;
 
 // The main job, byte for byte.
 mod journey;
+
+// What the archive holds: the right bytes, under the right key, once.
+mod archive;
+
+// Duplicates, leases, poison: what becomes of messages.
+mod delivery;
+
+// What each service can do to us, and what it must not come to.
+mod faults;
+
+// Signals, the grace, idleness: how a worker ends.
+mod shutdown;
+
+// The producer: which instances, which versions, what is sent, and what never looks as if all were well.
+mod producer;
+
+// The producer as a Lambda function.
+mod lambda;
+
+// Dead letters, put back on the queue.
+mod requeue;
+
+// Where everything stands, and what needs a person.
+mod status;
+
+// Settings: what programs say of them, what the README says, and what bad ones come to.
+mod settings;
+
+// The repository's own rules.
+mod tidy;

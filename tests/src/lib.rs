@@ -6,6 +6,9 @@ pub mod world;
 // The real programs, built and run.
 pub mod programs;
 
+// The producer under AWS Lambda's runtime API.
+pub mod lambda;
+
 // What the archive holds, read back.
 pub mod archive;
 
@@ -17,6 +20,9 @@ pub mod stack;
 
 // RDS: lists, serves, stalls, truncates, refuses.
 pub mod rds;
+
+// Between a program and the stack: loses and forges answers.
+pub mod proxy;
 
 // What RDS has to serve: realistic audit logs, seeded.
 pub mod generate;

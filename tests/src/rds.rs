@@ -138,6 +138,11 @@ impl Rds {
         self.state().inventory.add_instance(instance)
     }
 
+    /// The `DbiResourceId` of an instance.
+    pub fn resource_id(&self, name: &str) -> String {
+        self.state().inventory.instance(name).resource_id.clone()
+    }
+
     /// Removes an instance with its log files.
     pub fn remove_instance(&self, name: &str) {
         self.state()

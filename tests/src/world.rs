@@ -12,6 +12,14 @@ use crate::programs::{self, Ended, Environment, Running};
 use crate::rds::{Access, NewCluster, NewInstance, Rds};
 use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
 
+// What a test does by hand: one instance, one log file, the message of a version, its row.
+pub mod by_hand;
+
+// Time passes, rows and messages get lost.
+mod tamper;
+
+pub use self::tamper::{minutes_ago, number};
+
 /// 2024-10-01T12:00:00Z, in milliseconds: so long ago that everything written then is due.
 pub const NOON: i64 = 1_727_784_000_000;
 
@@ -36,6 +44,8 @@ pub struct World {
     environment: Environment,
     expected_errors: Vec<String>,
     errors: Mutex<Vec<String>>,
+    /// Of the programs that have ended, for a test that fails.
+    logs: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -88,6 +98,7 @@ impl World {
             environment,
             expected_errors: Vec::new(),
             errors: Mutex::default(),
+            logs: Mutex::default(),
         })
     }
 
@@ -149,6 +160,7 @@ impl World {
     ) -> anyhow::Result<Ended> {
         let ended = programs::run("auditferry", arguments, &self.environment(with)).await?;
         self.note_errors(ended.logged("ERROR"));
+        self.note_log("auditferry", &ended);
         Ok(ended)
     }
 
@@ -168,6 +180,7 @@ impl World {
     pub async fn finish_worker(&self, worker: Running) -> anyhow::Result<Ended> {
         let ended = worker.ended().await?;
         self.note_errors(ended.logged("ERROR"));
+        self.note_log("auditferry-worker", &ended);
         ensure!(ended.code() == Some(0), "the worker failed: {ended:?}");
         Ok(ended)
     }
@@ -320,11 +333,18 @@ impl World {
         ))
     }
 
-    fn note_errors(&self, errors: Vec<String>) {
+    pub(crate) fn note_errors(&self, errors: Vec<String>) {
         self.errors
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(errors);
+    }
+
+    fn note_log(&self, program: &str, ended: &Ended) {
+        self.logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{program} said:\n{}", ended.stderr));
     }
 }
 
@@ -337,8 +357,13 @@ fn plain(value: &AttributeValue) -> String {
 }
 
 impl Drop for World {
-    /// Fails the test that had error lines which it did not expect.
+    /// Fails the test that had error lines which it did not expect; tells what the programs said if it failed otherwise.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+            #[expect(clippy::print_stderr, reason = "shown with the test that failed")]
+            logs.iter().for_each(|log| eprintln!("{log}"));
+        }
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let unexpected: Vec<_> = errors
             .iter()
