@@ -205,7 +205,7 @@ impl CallError {
         };
         Self {
             operation,
-            detail,
+            detail: unsigned(&detail),
             code,
             status,
             meaning,
@@ -217,12 +217,12 @@ impl CallError {
         operation: &'static str,
         status: u16,
         code: Option<String>,
-        detail: String,
+        detail: &str,
     ) -> Self {
         let meaning = meaning(code.as_deref(), Some(status));
         Self {
             operation,
-            detail,
+            detail: unsigned(detail),
             code,
             status: Some(status),
             meaning,
@@ -337,6 +337,14 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
+/// What AWS says of a wrong signature, without the canonical request that it repeats: that has the session token in it.
+fn unsigned(detail: &str) -> String {
+    match detail.split_once("The Canonical String") {
+        Some((said, _)) => format!("{said}[…]"),
+        None => detail.to_owned(),
+    }
+}
+
 /// An error and its sources on one line, each said once.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
@@ -355,6 +363,18 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_signed_is_not_repeated() {
+        let said = "The request signature we calculated does not match. The Canonical String for this request should \
+                    have been 'GET\n/\n\nx-amz-security-token:secret'";
+        let error =
+            CallError::from_parts("Test", 403, Some("SignatureDoesNotMatch".to_owned()), said);
+        assert_eq!(
+            error.to_string(),
+            "Test: The request signature we calculated does not match. […]"
+        );
+    }
 
     #[test]
     fn a_failed_call_means_what_its_code_says() {

@@ -236,7 +236,7 @@ async fn refusal(mut response: reqwest::Response) -> CallError {
         status.as_u16(),
         body.split_whitespace().collect::<Vec<_>>().join(" ")
     );
-    CallError::from_parts(OPERATION, status.as_u16(), code, detail)
+    CallError::from_parts(OPERATION, status.as_u16(), code, &detail)
 }
 
 /// The text of the first such element of an error body.
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     fn refused(code: &str, status: u16, detail: &str) -> CallError {
-        CallError::from_parts(OPERATION, status, Some(code.to_owned()), detail.to_owned())
+        CallError::from_parts(OPERATION, status, Some(code.to_owned()), detail)
     }
 
     #[test]

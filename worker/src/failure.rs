@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn call(code: &str, status: u16) -> CallError {
-        CallError::from_parts("Test", status, Some(code.to_owned()), String::new())
+        CallError::from_parts("Test", status, Some(code.to_owned()), "")
     }
 
     fn download(source: DownloadError) -> ShipError {

@@ -121,7 +121,7 @@ impl Archive {
                 "HeadBucket",
                 404,
                 Some("NoSuchBucket".to_owned()),
-                format!("there is no bucket {}", self.bucket),
+                &format!("there is no bucket {}", self.bucket),
             )),
             // Whoever may not ask for the bucket may yet ask for keys.
             _ => Ok(()),

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::types::BillingMode;
 use shared::message::Message;
 use tests::eventually::eventually;
 use tests::programs::Running;
-use tests::rds::{ANY, FOREVER, Where};
+use tests::rds::{ANY, Access, FOREVER, Where};
+use tests::stack::{SECRET_KEY, SESSION_TOKEN};
 use tests::world::World;
 use tests::world::by_hand::{FILE, INSTANCE, log};
 
@@ -180,6 +181,33 @@ async fn a_wrong_secret_is_said_once_and_costs_nothing() -> anyhow::Result<()> {
     world.work().await?;
     world.until(&version, "Complete").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_signature_that_rds_refuses_is_said_without_what_it_was_made_of() -> anyhow::Result<()> {
+    let mut world = World::with_aurora().await?;
+    world.expect_error(STOPPED);
+    let right = world.rds.access();
+    let wrong = Access {
+        secret_key: "not the secret".to_owned(),
+        ..right.clone()
+    };
+    world.rds.set_access(wrong);
+    let versions = backlog(&world, 1).await?;
+    let worker = world.start_worker(&[("CONCURRENCY", "1"), IDLE])?;
+    worker.says(STOPPED).await?;
+    worker.says("SignatureDoesNotMatch").await?;
+    // RDS repeats all that was signed, the token among it.
+    let row = world.until(&versions[0], "Queued").await?;
+    let said = format!("{:?} {row:?}", worker.log());
+    for secret in [SESSION_TOKEN, SECRET_KEY, "Signature="] {
+        assert!(!said.contains(secret), "{secret} in {said}");
+    }
+    recovers(&world, worker, &versions, async || {
+        world.rds.set_access(right);
+        Ok(())
+    })
+    .await
 }
 
 /// So many versions, sent.
