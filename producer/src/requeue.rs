@@ -74,10 +74,11 @@ async fn put_back(
     letters: &mut Vec<Letter>,
     held: &mut HashSet<String>,
 ) -> Result<(), CallError> {
-    // As many as there were: one that comes back while we work is left, or this might never end.
+    // About as many as there were: one that comes back while we work is left, or this might never end. SQS's figure may
+    // lag behind, so it is no reason not to look.
     let there_were =
         usize::try_from(queues.dead_letters.depth().await?.total()).unwrap_or(usize::MAX);
-    while letters.len() < there_were {
+    while letters.len() < there_were.max(BATCH) {
         let deliveries = queues.dead_letters.receive(BATCH, WAIT, HIDDEN).await?;
         if deliveries.is_empty() {
             break;
