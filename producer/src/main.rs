@@ -13,6 +13,7 @@ async fn main() -> ExitCode {
         Err(code) => return code,
     };
     cli.common.start_logging();
+    shared::step::arm();
     match cli::run(cli).await {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::FAILURE,

@@ -128,8 +128,8 @@ async fn read(queues: &Queues, delivery: &Delivery, dry_run: bool) -> Result<Let
 
 /// What would be done.
 async fn foresee(queues: &Queues, message: &Message) -> Result<Outcome, CallError> {
-    let state = queues.checkpoints.state(message).await?;
-    Ok(if state.is_some_and(State::finished) {
+    let state = queues.checkpoints.row(message).await?;
+    Ok(if state.is_some_and(|row| row.state.finished()) {
         Outcome::Finished
     } else {
         Outcome::Requeued
@@ -141,11 +141,12 @@ async fn put_back_one(
     message: &Message,
     delivery: &Delivery,
 ) -> Result<Outcome, CallError> {
-    let outcome = match queues.checkpoints.requeue(message).await? {
+    let outcome = match queues.checkpoints.requeue(message, u32::MAX).await? {
         Requeued::Untouched(State::Complete | State::Gone) => Outcome::Finished,
         // Queued or Leased: an earlier requeue got as far as here, or SQS itself moved the message.
         Requeued::Reset
         | Requeued::Absent
+        | Requeued::TooOften(_)
         | Requeued::Untouched(State::Queued | State::Leased | State::Quarantined) => {
             if queues
                 .work

@@ -112,6 +112,7 @@ fn add(instances: &mut BTreeMap<String, InstanceStatus>, entry: Entry, now: Time
             }
             status.resource_id = mark.resource_id;
         }
+        Entry::Instance(_) => {}
         Entry::Row(row) => {
             let (instance, file) = (row.message.instance, row.message.file);
             let status = instances.entry(instance.resource_id.clone()).or_default();
@@ -248,6 +249,12 @@ mod tests {
             lease_until: None,
             queued_at: None,
             resend_after: None,
+            requeues: 0,
+            quarantined_at: None,
+            dismissed_at: None,
+            reason: None,
+            error: None,
+            keys: Vec::new(),
         })
     }
 

@@ -1,19 +1,18 @@
 //! What is known of each version: the checkpoint table (DynamoDB). Each transition is one conditional write.
-//!
-//! ```text
-//! (none) ── sent, then recorded ──► Queued ── claim: generation+1, attempts+1 ──► Leased ── S3 confirmed ──► Complete
-//!                                     ▲ └──────────── release (same generation) ─────┘ ├── RDS lost it ──► Gone
-//!                                     └── requeue: generation+1 ── Quarantined ◄───────┘ DLQ copy first, then the row
-//! ```
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
 use crate::aws::{Aws, CallError};
-
 use crate::message::Message;
+use crate::step;
+
+// Which writes there are, and when each may be made.
+pub mod transition;
 
 // What a worker does to a row.
 mod claim;
@@ -22,8 +21,9 @@ mod claim;
 mod row;
 
 pub use claim::{Claim, Claimed, Content, Proof};
-use row::{Item, MARK, Malformed, VERSION, describe, number, partition_key, span, text, time};
-pub use row::{Mark, Row, State};
+use row::{INSTANCE, INSTANCES, MARK, VERSION, partition_key, text};
+pub use row::{Item, Malformed, Mark, Registered, Row, State};
+use transition::Transition;
 
 /// The checkpoint table.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub enum Requeued {
     Reset,
     /// The row was not quarantined: it is in this state, untouched.
     Untouched(State),
+    /// The row is quarantined, and was put back this many times already.
+    TooOften(u32),
     /// There is no row.
     Absent,
 }
@@ -64,11 +66,14 @@ impl Known {
 
 /// One item of the table.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are rows")]
 pub enum Entry {
     /// Of a version.
     Row(Row),
     /// A watermark.
     Mark(Mark),
+    /// An instance.
+    Instance(Registered),
 }
 
 /// What came of a conditional write.
@@ -90,15 +95,7 @@ impl Checkpoints {
 
     /// Records that a version's message was sent. Does nothing if a row is there already: a worker may have been faster.
     pub async fn record_queued(&self, message: &Message, now: Timestamp) -> Result<(), CallError> {
-        let mut values = describe(message);
-        values.extend([
-            ("state", text(State::Queued.as_str())),
-            ("generation", number(0)),
-            ("attempts", number(0)),
-            ("queued_at", time(now)),
-        ]);
-        let update = format!("SET {}", assignments(&values));
-        self.update(message, &update, "attribute_not_exists(#pk)", values)
+        self.update(message, transition::queued(message, now))
             .await
             .map(drop)
     }
@@ -110,45 +107,46 @@ impl Checkpoints {
         now: Timestamp,
         resend_after: Duration,
     ) -> Result<(), CallError> {
-        let update = "SET #queued_at = :queued_at, #resend_after = :resend_after";
-        let values = vec![
-            ("queued_at", time(now)),
-            ("resend_after", span(resend_after)),
-            ("queued", text(State::Queued.as_str())),
-            ("leased", text(State::Leased.as_str())),
-        ];
-        self.update(message, update, "#state IN (:queued, :leased)", values)
+        self.update(message, transition::resent(now, resend_after))
             .await
             .map(drop)
     }
 
-    /// Makes a quarantined version Queued again, with no attempts and a new generation. Its message must be sent next.
-    pub async fn requeue(&self, message: &Message) -> Result<Requeued, CallError> {
-        let update = "SET #state = :queued, #queued_at = :now, #generation = #generation + :one, #attempts = :zero, \
-                      #requeues = if_not_exists(#requeues, :zero) + :one REMOVE #resend_after, #quarantined_at";
-        let values = vec![
-            ("queued", text(State::Queued.as_str())),
-            ("quarantined", text(State::Quarantined.as_str())),
-            ("now", time(Timestamp::now())),
-            ("zero", number(0)),
-            ("one", number(1)),
-        ];
-        Ok(
-            match self
-                .update(message, update, "#state = :quarantined", values)
-                .await?
-            {
-                Written::Now(_) => Requeued::Reset,
-                Written::Refused(Some(item)) => {
-                    Requeued::Untouched(Row::read(&item).map_err(malformed)?.state)
-                }
-                Written::Refused(None) => Requeued::Absent,
-            },
-        )
+    /// Makes a quarantined version Queued again, with no attempts and a new generation, unless that was done `most` times
+    /// already. Its message must be sent next.
+    pub async fn requeue(&self, message: &Message, most: u32) -> Result<Requeued, CallError> {
+        let requeued = transition::requeued(Timestamp::now(), most);
+        Ok(match self.update(message, requeued).await? {
+            Written::Now(_) => Requeued::Reset,
+            Written::Refused(Some(item)) => {
+                Requeued::refused(&Row::read(&item).map_err(malformed)?)
+            }
+            Written::Refused(None) => Requeued::Absent,
+        })
     }
 
-    /// Where a version stands; `None` if there is no row.
-    pub async fn state(&self, message: &Message) -> Result<Option<State>, CallError> {
+    /// Gives a version up; `false` if it is complete, or somebody is at work on it.
+    pub async fn dismiss(&self, message: &Message, reason: &str) -> Result<bool, CallError> {
+        let dismissed = transition::dismissed(Timestamp::now(), reason);
+        let written = self.update(message, dismissed).await?;
+        Ok(matches!(written, Written::Now(_)))
+    }
+
+    /// Has a finished version shipped again, if it still is of that generation; `false` if not. Its message must be sent
+    /// next.
+    pub async fn reopen(
+        &self,
+        message: &Message,
+        generation: u64,
+        reason: &str,
+    ) -> Result<bool, CallError> {
+        let reopened = transition::reopened(generation, Timestamp::now(), reason);
+        let written = self.update(message, reopened).await?;
+        Ok(matches!(written, Written::Now(_)))
+    }
+
+    /// What is known of a version; `None` if there is no row.
+    pub async fn row(&self, message: &Message) -> Result<Option<Row>, CallError> {
         let request = self
             .dynamodb
             .get_item()
@@ -163,7 +161,7 @@ impl Checkpoints {
             .map_err(|error| CallError::new("GetItem", &error))?;
         answer
             .item()
-            .map(|item| Row::read(item).map(|row| row.state).map_err(malformed))
+            .map(|item| Row::read(item).map_err(malformed))
             .transpose()
     }
 
@@ -173,32 +171,44 @@ impl Checkpoints {
         mark: &Mark,
         watermark: Option<Timestamp>,
     ) -> Result<(), CallError> {
-        let mut values = vec![
-            ("instance", text(&mark.instance)),
-            ("cluster", text(&mark.cluster)),
-            ("last_enumerated_at", time(mark.last_enumerated_at)),
-            ("listed", number(mark.listed)),
-        ];
-        if let Some(watermark) = watermark {
-            values.extend([
-                ("watermark", time(watermark)),
-                ("last_processed_at", time(mark.last_enumerated_at)),
-            ]);
-        }
-        let update = format!("SET {}", assignments(&values));
-        let condition =
-            watermark.map(|_| "attribute_not_exists(#watermark) OR #watermark <= :watermark");
-        let sort_key = format!("{MARK}{}", mark.family);
         // Refused: another run has moved it further.
-        self.update_item(
+        self.write(
             partition_key(&mark.resource_id),
-            sort_key,
-            &update,
-            condition,
-            values,
+            format!("{MARK}{}", mark.family),
+            transition::enumerated(mark, watermark),
         )
         .await
         .map(drop)
+    }
+
+    /// Records that there is an instance, or that it is not there any more.
+    pub async fn register(&self, instance: &Registered) -> Result<(), CallError> {
+        self.write(
+            INSTANCES.to_owned(),
+            format!("{INSTANCE}{}", instance.resource_id),
+            transition::registered(instance),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Every instance that was ever listed, and what is wrong with the table's account of it.
+    pub async fn registered(&self) -> Result<(Vec<Registered>, Vec<Malformed>), CallError> {
+        let (mut instances, mut malformed) = (Vec::new(), Vec::new());
+        let mut start = None;
+        loop {
+            let page = self.query(INSTANCES.to_owned(), start).await?;
+            for item in page.items() {
+                match Registered::read(item) {
+                    Ok(instance) => instances.push(instance),
+                    Err(unreadable) => malformed.push(unreadable),
+                }
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok((instances, malformed));
+            }
+        }
     }
 
     /// Reads an instance's watermarks and, newest first, its versions back to the earliest watermark less `overlap`.
@@ -206,27 +216,12 @@ impl Checkpoints {
         let mut known = Known::default();
         let mut start = None;
         loop {
-            let request = self
-                .dynamodb
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .scan_index_forward(false);
-            let request = request
-                .key_condition_expression("#pk = :pk")
-                .expression_attribute_names("#pk", "pk");
-            let request = request
-                .expression_attribute_values(":pk", text(partition_key(resource_id)))
-                .set_exclusive_start_key(start);
-            let page = request
-                .send()
-                .await
-                .map_err(|error| CallError::new("Query", &error))?;
+            let page = self.query(partition_key(resource_id), start).await?;
             for item in page.items() {
                 match read(item) {
                     Ok(Some(Entry::Mark(mark))) => known.marks.push(mark),
                     Ok(Some(Entry::Row(row))) => known.rows.push(row),
-                    Ok(None) => {}
+                    Ok(Some(Entry::Instance(_)) | None) => {}
                     Err(malformed) => known.malformed.push(malformed.to_string()),
                 }
             }
@@ -272,31 +267,46 @@ impl Checkpoints {
         }
     }
 
+    /// One page of a partition, newest versions first.
+    async fn query(
+        &self,
+        partition_key: String,
+        start: Option<Item>,
+    ) -> Result<QueryOutput, CallError> {
+        let request = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .scan_index_forward(false);
+        request
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":pk", text(partition_key))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| CallError::new("Query", &error))
+    }
+
     async fn update(
         &self,
         message: &Message,
-        update: &str,
-        condition: &str,
-        values: Vec<(&'static str, AttributeValue)>,
+        transition: Transition,
     ) -> Result<Written, CallError> {
-        let partition = partition_key(&message.instance.resource_id);
-        self.update_item(
-            partition,
+        self.write(
+            partition_key(&message.instance.resource_id),
             message.file.sort_key(),
-            update,
-            Some(condition),
-            values,
+            transition,
         )
         .await
     }
 
-    async fn update_item(
+    async fn write(
         &self,
         partition_key: String,
         sort_key: String,
-        update: &str,
-        condition: Option<&str>,
-        values: Vec<(&'static str, AttributeValue)>,
+        transition: Transition,
     ) -> Result<Written, CallError> {
         let mut request = self
             .dynamodb
@@ -304,25 +314,37 @@ impl Checkpoints {
             .table_name(&self.table)
             .key("pk", text(partition_key))
             .key("sk", text(sort_key))
-            .update_expression(update)
-            .set_condition_expression(condition.map(str::to_owned))
+            .update_expression(&transition.update)
+            .set_condition_expression(transition.condition.map(str::to_owned))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // Every attribute goes by a placeholder, since `state`, `name` and `owner` are reserved words.
-        for name in placeholders(update).chain(placeholders(condition.unwrap_or_default())) {
+        for name in transition.attributes() {
             request = request.expression_attribute_names(format!("#{name}"), name);
         }
-        for (name, value) in values {
+        for (name, value) in transition.values {
             request = request.expression_attribute_values(format!(":{name}"), value);
         }
-        match request.send().await {
+        match step::take(transition.step, request.send()).await {
             Ok(answer) => Ok(Written::Now(answer.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     Ok(Written::Refused(refused.item().cloned()))
                 }
                 _ => Err(CallError::new("UpdateItem", &error)),
             },
+        }
+    }
+}
+
+impl Requeued {
+    /// Reads the row that a requeue was refused by.
+    fn refused(row: &Row) -> Self {
+        match row.state {
+            State::Quarantined => Self::TooOften(row.requeues),
+            State::Queued | State::Leased | State::Gone | State::Complete => {
+                Self::Untouched(row.state)
+            }
         }
     }
 }
@@ -337,6 +359,8 @@ fn read(item: &Item) -> Result<Option<Entry>, Malformed> {
         Mark::read(item).map(Entry::Mark).map(Some)
     } else if sort_key.starts_with(VERSION) {
         Row::read(item).map(Entry::Row).map(Some)
+    } else if sort_key.starts_with(INSTANCE) {
+        Registered::read(item).map(Entry::Instance).map(Some)
     } else {
         Ok(None) // of a newer version of this program
     }
@@ -347,40 +371,10 @@ fn malformed(error: Malformed) -> CallError {
     CallError::nonsense("the checkpoint table", error.to_string())
 }
 
-/// `#a = :a, #b = :b`
-fn assignments(values: &[(&'static str, AttributeValue)]) -> String {
-    let each: Vec<String> = values
-        .iter()
-        .map(|(name, _)| format!("#{name} = :{name}"))
-        .collect();
-    each.join(", ")
-}
-
-/// The attribute names behind the `#` of an expression.
-fn placeholders(expression: &str) -> impl Iterator<Item = &str> {
-    let word_end = |part: &str| {
-        part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(part.len())
-    };
-    expression
-        .split('#')
-        .skip(1)
-        .filter_map(move |part| part.get(..word_end(part)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::log_file::Family;
-
-    #[test]
-    fn placeholders_are_found() {
-        let found: Vec<&str> =
-            placeholders("#state IN (:queued) OR (#a_b < :now AND attribute_not_exists(#pk))")
-                .collect();
-        assert_eq!(found, ["state", "a_b", "pk"]);
-        assert_eq!(placeholders("nothing").count(), 0);
-    }
 
     #[test]
     fn watermarks_say_from_when_on_rows_are_known() {

@@ -29,6 +29,9 @@ pub mod queue;
 // What is known of each version: the checkpoint table.
 pub mod checkpoint;
 
+// What a process does to the world, step by step.
+pub mod step;
+
 // Around it all: AWS clients and what their errors mean.
 pub mod aws;
 

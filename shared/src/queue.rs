@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
 
 use crate::aws::{Aws, CallError};
+use crate::step::{self, Step};
 
 /// The longest that SQS lets a receive wait.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
@@ -107,8 +108,7 @@ impl Queue {
                 .build();
             request = request.entries(entry.expect("id and body are set"));
         }
-        let answer = request
-            .send()
+        let answer = step::take(Step::Send, request.send())
             .await
             .map_err(|error| CallError::new("SendMessageBatch", &error))?;
         for entry in answer.successful() {
@@ -143,8 +143,7 @@ impl Queue {
             .queue_url(&self.url)
             .message_body(body);
         let request = request.message_attributes(REASON, value.expect("the data type is set"));
-        request
-            .send()
+        step::take(Step::SendDeadLetter, request.send())
             .await
             .map(drop)
             .map_err(|error| CallError::new("SendMessage", &error))
@@ -196,8 +195,7 @@ impl Queue {
             .queue_url(&self.url)
             .receipt_handle(receipt);
         let request = request.visibility_timeout(seconds(visibility));
-        request
-            .send()
+        step::take(Step::Hide, request.send())
             .await
             .map(drop)
             .map_err(|error| CallError::new("ChangeMessageVisibility", &error))
@@ -210,8 +208,7 @@ impl Queue {
             .delete_message()
             .queue_url(&self.url)
             .receipt_handle(receipt);
-        request
-            .send()
+        step::take(Step::Delete, request.send())
             .await
             .map(drop)
             .map_err(|error| CallError::new("DeleteMessage", &error))

@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
         Err(bad) => return config::refuse(&bad),
     };
     common.start_logging();
+    shared::step::arm();
     let aws = match connect(&config).await {
         Ok(aws) => aws,
         Err(bad) => return config::refuse(&bad),

@@ -13,6 +13,7 @@ use shared::checkpoint::{Claim, Content};
 use shared::instance::Instance;
 use shared::log_file::{Beside, Version};
 use shared::message::Message;
+use shared::step::{self, Step};
 use tracing::warn;
 
 use crate::compress::{Codec, Compressor};
@@ -239,12 +240,12 @@ impl Upload {
                 .create_multipart_upload()
                 .bucket(&self.archive.bucket)
                 .key(&self.key);
-            let created = request
+            let request = request
                 .content_type(self.archive.codec.content_type())
                 .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
                 .checksum_type(ChecksumType::FullObject)
-                .set_metadata(Some(self.metadata().into_iter().collect()))
-                .send()
+                .set_metadata(Some(self.metadata().into_iter().collect()));
+            let created = step::take(Step::CreateUpload, request.send())
                 .await
                 .map_err(|error| CallError::new("CreateMultipartUpload", &error))?;
             let id = created
@@ -267,11 +268,11 @@ impl Upload {
             .bucket(&self.archive.bucket)
             .key(&self.key)
             .upload_id(&multipart.id);
-        let sent = request
+        let request = request
             .part_number(number)
             .checksum_crc64_nvme(&crc)
-            .body(ByteStream::from(bytes))
-            .send()
+            .body(ByteStream::from(bytes));
+        let sent = step::take(Step::UploadPart, request.send())
             .await
             .map_err(|error| CallError::new("UploadPart", &error))?;
         let part = CompletedPart::builder()
@@ -362,8 +363,8 @@ impl Upload {
                 .checksum_type(ChecksumType::FullObject);
             let request =
                 request.mpu_object_size(i64::try_from(self.stored_bytes).unwrap_or(i64::MAX));
-            let answer = request.send().await.map(|done| done.e_tag);
-            let written = written("CompleteMultipartUpload", answer)?;
+            let answer = step::take(Step::CompleteUpload, request.send()).await;
+            let written = written("CompleteMultipartUpload", answer.map(|done| done.e_tag))?;
             if matches!(written, Written::Done(_)) {
                 self.multipart = None; // nothing is left to take back
             }
@@ -387,7 +388,8 @@ impl Upload {
             .set_if_none_match(if_none_match)
             .set_if_match(if_match)
             .checksum_crc64_nvme(crc);
-        written("PutObject", request.send().await.map(|done| done.e_tag))
+        let answer = step::take(Step::PutObject, request.send()).await;
+        written("PutObject", answer.map(|done| done.e_tag))
     }
 
     fn metadata(&self) -> [(String, String); 4] {
@@ -424,9 +426,8 @@ impl Upload {
             .abort_multipart_upload()
             .bucket(&self.archive.bucket)
             .key(&self.key);
-        let aborted = request
-            .upload_id(multipart.id)
-            .send()
+        let request = request.upload_id(multipart.id);
+        let aborted = step::take(Step::AbortUpload, request.send())
             .await
             .map_err(|error| CallError::new("AbortMultipartUpload", &error));
         if let Err(error) = aborted

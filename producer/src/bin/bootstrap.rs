@@ -31,6 +31,7 @@ async fn main() -> ExitCode {
         Err(code) => return code,
     };
     settings.common.start_logging();
+    shared::step::arm();
     let clients = match connect(&settings).await {
         Ok(clients) => clients,
         Err(bad) => return config::refuse(&bad),

@@ -48,6 +48,12 @@ fn row(file: LogFile, state: State) -> Row {
         lease_until: None,
         queued_at: Some(at(0)),
         resend_after: None,
+        requeues: 0,
+        quarantined_at: None,
+        dismissed_at: None,
+        reason: None,
+        error: None,
+        keys: Vec::new(),
     }
 }
 

@@ -1,25 +1,18 @@
-//! A worker's transitions: claim, renew, release, quarantine, gone, complete. All but the first and the last need the
-//! claim's own generation and owner.
+//! A worker's right on a version, and what it does with it.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::row::{Row, State, describe, number, text, time};
-use super::{Checkpoints, Written, assignments, malformed};
+use super::row::{Row, State};
+use super::transition::Transition;
+use super::{Checkpoints, Written, malformed, transition};
 use crate::aws::CallError;
 use crate::message::Message;
 
-/// The claim's own write, and nobody else's since.
-const OURS: &str = "#state = :leased AND #generation = :generation AND #owner = :owner";
-
-/// Longest text kept of an error.
-const ERROR_MAX: usize = 1000;
-
-/// A worker's exclusive right on a version until its lease ends. Only [`Checkpoints::claim`] makes one.
+/// A worker's exclusive right on a version until its lease ends. In production only [`Checkpoints::claim`] makes one.
 #[derive(Debug)]
 pub struct Claim {
     /// What is to be shipped.
@@ -30,7 +23,8 @@ pub struct Claim {
     pub attempts: u32,
     /// When the lease ends by our own monotonic clock, which no clock skew touches.
     pub deadline: Instant,
-    owner: String,
+    /// Whose it is: another try of the same call finds that it has won.
+    pub owner: String,
 }
 
 /// What became of an attempt to claim.
@@ -78,24 +72,8 @@ impl Checkpoints {
     pub async fn claim(&self, message: &Message, lease: Duration) -> Result<Claimed, CallError> {
         let (deadline, now) = (Instant::now() + lease, Timestamp::now());
         let owner = Uuid::new_v4().to_string();
-        let described = describe(message);
-        let update = format!(
-            "SET #state = :leased, #owner = :owner, #lease_until = :lease_until, \
-             #generation = if_not_exists(#generation, :zero) + :one, #attempts = if_not_exists(#attempts, :zero) + :one, {}",
-            assignments(&described)
-        );
-        let condition = "attribute_not_exists(#pk) OR #state = :queued OR (#state = :leased AND #lease_until < :now)";
-        let mut values = described;
-        values.extend([
-            ("leased", text(State::Leased.as_str())),
-            ("queued", text(State::Queued.as_str())),
-            ("owner", text(&owner)),
-            ("lease_until", time(now + lease)),
-            ("now", time(now)),
-            ("zero", number(0)),
-            ("one", number(1)),
-        ]);
-        let row = match self.update(message, &update, condition, values).await? {
+        let claimed = transition::claimed(message, &owner, now, lease);
+        let row = match self.update(message, claimed).await? {
             Written::Now(item) | Written::Refused(Some(item)) => {
                 Row::read(&item).map_err(malformed)?
             }
@@ -106,35 +84,12 @@ impl Checkpoints {
                 ));
             }
         };
-        // Refused in favour of our own owner: an earlier try of this very call had won.
-        if row.state == State::Leased && row.owner.as_ref() == Some(&owner) {
-            let (generation, attempts) = (row.generation, row.attempts);
-            return Ok(Claimed::Ours(Claim {
-                message: message.clone(),
-                generation,
-                attempts,
-                deadline,
-                owner,
-            }));
-        }
-        Ok(match row.state {
-            State::Complete | State::Gone => Claimed::Finished(row.state),
-            State::Quarantined => Claimed::Quarantined,
-            // Queued: it was given back between the two tries of one call.
-            State::Queued | State::Leased => {
-                let left = row.lease_until.map(|until| until.duration_since(now));
-                Claimed::Theirs(
-                    left.and_then(|left| Duration::try_from(left).ok())
-                        .unwrap_or_default(),
-                )
-            }
-        })
+        Ok(Claimed::by(&owner, &row, message, now, deadline))
     }
 
     /// Prolongs a claim by `lease` from now; `false` if it is no longer ours. The caller moves the deadline.
     pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool, CallError> {
-        let lease_until = ("lease_until", time(Timestamp::now() + lease));
-        self.update_ours(claim, "SET #lease_until = :lease_until", vec![lease_until])
+        self.update_ours(claim, transition::renewed(claim, Timestamp::now(), lease))
             .await
     }
 
@@ -145,109 +100,76 @@ impl Checkpoints {
         error: &str,
         counted: bool,
     ) -> Result<bool, CallError> {
-        let update = "SET #state = :queued, #queued_at = :queued_at, #error = :error, #attempts = :attempts REMOVE #owner, #lease_until";
-        let attempts = if counted {
-            claim.attempts
-        } else {
-            claim.attempts.saturating_sub(1)
-        };
-        let values = vec![
-            ("queued", text(State::Queued.as_str())),
-            ("queued_at", time(Timestamp::now())),
-            ("error", text(excerpt(error))),
-            ("attempts", number(attempts)),
-        ];
-        self.update_ours(claim, update, values).await
+        let released = transition::released(claim, Timestamp::now(), error, counted);
+        self.update_ours(claim, released).await
     }
 
     /// Records that a person is needed. The dead letter must have been sent before. `false` if it was no longer ours.
     pub async fn quarantine(&self, claim: &Claim, error: &str) -> Result<bool, CallError> {
-        let update = "SET #state = :quarantined, #quarantined_at = :now, #error = :error REMOVE #owner, #lease_until";
-        let values = vec![
-            ("quarantined", text(State::Quarantined.as_str())),
-            ("now", time(Timestamp::now())),
-            ("error", text(excerpt(error))),
-        ];
-        self.update_ours(claim, update, values).await
+        let quarantined = transition::quarantined(claim, Timestamp::now(), error);
+        self.update_ours(claim, quarantined).await
     }
 
     /// Records that RDS no longer has a version that was never archived. `false` if it was no longer ours.
     pub async fn gone(&self, claim: &Claim, reason: &str) -> Result<bool, CallError> {
-        let update =
-            "SET #state = :gone, #gone_at = :now, #reason = :reason REMOVE #owner, #lease_until";
-        let values = vec![
-            ("gone", text(State::Gone.as_str())),
-            ("now", time(Timestamp::now())),
-            ("reason", text(excerpt(reason))),
-        ];
-        self.update_ours(claim, update, values).await
+        self.update_ours(claim, transition::gone(claim, Timestamp::now(), reason))
+            .await
     }
 
     /// Records what S3 has proved. Needs no fence: proof is proof, and the first one stays.
     pub async fn complete(&self, claim: Claim, proof: &Proof) -> Result<(), CallError> {
-        let mut values = describe(&claim.message);
-        values.extend([
-            ("state", text(State::Complete.as_str())),
-            ("completed_at", time(Timestamp::now())),
-            ("reason", text(proof.reason)),
-        ]);
-        let mut keys = proof.keys.iter();
-        values.extend(keys.next().map(|key| ("key", text(key))));
-        let more_keys: Vec<AttributeValue> = keys.map(text).collect();
-        values
-            .extend((!more_keys.is_empty()).then_some(("more_keys", AttributeValue::L(more_keys))));
-        values.extend(proof.etag.as_ref().map(|etag| ("etag", text(etag))));
-        values.extend(
-            proof
-                .stored_bytes
-                .map(|bytes| ("stored_bytes", number(bytes))),
-        );
-        if let Some(content) = &proof.content {
-            values.extend([
-                ("sha256", text(&content.sha256)),
-                ("raw_bytes", number(content.raw_bytes)),
-                ("lines", number(content.lines)),
-            ]);
-        }
-        // A row that was lost meanwhile comes back whole.
-        let update = format!(
-            "SET {}, #generation = if_not_exists(#generation, :generation), #attempts = if_not_exists(#attempts, :attempts) \
-             REMOVE #owner, #lease_until, #error",
-            assignments(&values)
-        );
-        values.extend([
-            ("generation", number(claim.generation)),
-            ("attempts", number(claim.attempts)),
-        ]);
-        self.update(
-            &claim.message,
-            &update,
-            "attribute_not_exists(#pk) OR #state <> :state",
-            values,
-        )
-        .await
-        .map(drop)
+        self.prove(&claim.message, claim.generation, claim.attempts, proof)
+            .await
+    }
+
+    /// Records what S3 has proved of a version that nobody needs to have claimed. `generation` and `attempts` are for a
+    /// row that is not there.
+    pub async fn prove(
+        &self,
+        message: &Message,
+        generation: u64,
+        attempts: u32,
+        proof: &Proof,
+    ) -> Result<(), CallError> {
+        let complete = transition::complete(message, generation, attempts, proof, Timestamp::now());
+        self.update(message, complete).await.map(drop)
     }
 
     /// Updates the row of a claim if it is still ours; `false` if it is not.
-    async fn update_ours(
-        &self,
-        claim: &Claim,
-        update: &str,
-        mut values: Vec<(&'static str, AttributeValue)>,
-    ) -> Result<bool, CallError> {
-        values.extend([
-            ("leased", text(State::Leased.as_str())),
-            ("generation", number(claim.generation)),
-            ("owner", text(&claim.owner)),
-        ]);
-        Ok(matches!(
-            self.update(&claim.message, update, OURS, values).await?,
-            Written::Now(_)
-        ))
+    async fn update_ours(&self, claim: &Claim, transition: Transition) -> Result<bool, CallError> {
+        let written = self.update(&claim.message, transition).await?;
+        Ok(matches!(written, Written::Now(_)))
     }
 }
 
-fn excerpt(text: &str) -> String {
-    text.chars().take(ERROR_MAX).collect()
+impl Claimed {
+    /// Reads the row that an attempt to claim has left, or was refused by.
+    pub fn by(
+        owner: &str,
+        row: &Row,
+        message: &Message,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Self {
+        match row.state {
+            // Also when it was refused: in favour of our own owner, so an earlier try of this very call had won.
+            State::Leased if row.owner.as_deref() == Some(owner) => Self::Ours(Claim {
+                message: message.clone(),
+                generation: row.generation,
+                attempts: row.attempts,
+                deadline,
+                owner: owner.to_owned(),
+            }),
+            // Queued: it was given back between the two tries of one call.
+            State::Queued | State::Leased => {
+                let left = row.lease_until.map(|until| until.duration_since(now));
+                Self::Theirs(
+                    left.and_then(|left| Duration::try_from(left).ok())
+                        .unwrap_or_default(),
+                )
+            }
+            State::Quarantined => Self::Quarantined,
+            State::Complete | State::Gone => Self::Finished(row.state),
+        }
+    }
 }

@@ -12,12 +12,16 @@ use crate::log_file::{Family, LogFile, Version};
 use crate::message::Message;
 
 /// One item of the table, as the SDK has it.
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 /// First characters of a version's sort key.
 pub(super) const VERSION: &str = "F#";
 /// First characters of a watermark's sort key; sorts after every version.
 pub(super) const MARK: &str = "M#";
+/// Partition key of the instances that were ever listed.
+pub(super) const INSTANCES: &str = "INSTANCES";
+/// First characters of an instance's partition key, and of its sort key among [`INSTANCES`].
+pub(super) const INSTANCE: &str = "I#";
 
 /// Where a version stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -89,6 +93,18 @@ pub struct Row {
     pub queued_at: Option<Timestamp>,
     /// How long after `queued_at` it counts as stale; `None` if it was never sent again.
     pub resend_after: Option<Duration>,
+    /// How often it was put back from quarantine.
+    pub requeues: u32,
+    /// Since when a person is needed, while it is quarantined.
+    pub quarantined_at: Option<Timestamp>,
+    /// When an operator gave it up; `None` if nobody did.
+    pub dismissed_at: Option<Timestamp>,
+    /// Why it is Complete, Gone, or shipped again.
+    pub reason: Option<String>,
+    /// What went wrong last.
+    pub error: Option<String>,
+    /// While it is complete: the keys of the objects that hold it.
+    pub keys: Vec<String>,
 }
 
 /// The watermark of one instance and family.
@@ -110,6 +126,19 @@ pub struct Mark {
     pub last_enumerated_at: Timestamp,
     /// How many audit log files of any family the last listing had.
     pub listed: u64,
+}
+
+/// An instance that was listed at least once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its identity.
+    pub resource_id: String,
+    /// Its name when it was registered.
+    pub name: String,
+    /// Its cluster's name then.
+    pub cluster: String,
+    /// When it was first found to be gone from RDS with unfinished versions; `None` while it is there.
+    pub vanished_at: Option<Timestamp>,
 }
 
 /// An item that this program did not write, or that somebody changed.
@@ -139,7 +168,7 @@ pub(super) fn span(value: Duration) -> AttributeValue {
 
 /// Partition key of everything of an instance.
 pub(super) fn partition_key(resource_id: &str) -> String {
-    format!("I#{resource_id}")
+    format!("{INSTANCE}{resource_id}")
 }
 
 /// The attributes that say what a version is, for whoever writes its row first.
@@ -196,6 +225,23 @@ impl Fields<'_> {
             .map_err(|_out_of_range| self.malformed(attribute))
     }
 
+    fn resource_id(&self, attribute: &'static str) -> Result<String, Malformed> {
+        let id = self.text(attribute)?;
+        let id = id.strip_prefix(INSTANCE).map(str::to_owned);
+        id.ok_or_else(|| self.malformed(attribute))
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let more = self.0.get("more_keys").and_then(|value| value.as_l().ok());
+        let more = more.into_iter().flatten();
+        self.0
+            .get("key")
+            .into_iter()
+            .chain(more)
+            .filter_map(|value| value.as_s().ok().cloned())
+            .collect()
+    }
+
     fn malformed(&self, attribute: &'static str) -> Malformed {
         let key = |name| {
             self.0
@@ -213,7 +259,8 @@ impl Fields<'_> {
 }
 
 impl Row {
-    pub(super) fn read(item: &Item) -> Result<Self, Malformed> {
+    /// Reads an item of the table.
+    pub fn read(item: &Item) -> Result<Self, Malformed> {
         let fields = Fields(item);
         let state = fields.text("state")?;
         let version = Version::new(fields.number("last_written")?, fields.number("size")?);
@@ -242,6 +289,12 @@ impl Row {
             lease_until: fields.time("lease_until")?,
             queued_at: fields.time("queued_at")?,
             resend_after: fields.optional("resend_after")?.map(Duration::from_millis),
+            requeues: fields.optional("requeues")?.unwrap_or_default(),
+            quarantined_at: fields.time("quarantined_at")?,
+            dismissed_at: fields.time("dismissed_at")?,
+            reason: fields.text("reason").ok(),
+            error: fields.text("error").ok(),
+            keys: fields.keys(),
         })
     }
 }
@@ -254,7 +307,7 @@ impl Mark {
             .strip_prefix(MARK)
             .and_then(Family::from_word);
         Ok(Self {
-            resource_id: fields.text("pk")?.trim_start_matches("I#").to_owned(),
+            resource_id: fields.resource_id("pk")?,
             instance: fields.text("instance")?,
             cluster: fields.text("cluster")?,
             family: family.ok_or_else(|| fields.malformed("sk"))?,
@@ -264,6 +317,18 @@ impl Mark {
                 .time("last_enumerated_at")?
                 .ok_or_else(|| fields.malformed("last_enumerated_at"))?,
             listed: fields.number("listed")?,
+        })
+    }
+}
+
+impl Registered {
+    pub(super) fn read(item: &Item) -> Result<Self, Malformed> {
+        let fields = Fields(item);
+        Ok(Self {
+            resource_id: fields.resource_id("sk")?,
+            name: fields.text("instance")?,
+            cluster: fields.text("cluster")?,
+            vanished_at: fields.time("vanished_at")?,
         })
     }
 }
