@@ -1,19 +1,25 @@
-//! `auditferry`: the operator's commands, and how their results are shown.
+//! `auditferry`: the operator's commands.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Serialize;
-use shared::checkpoint::{Checkpoints, State};
+use shared::checkpoint::Checkpoints;
 use shared::config::{BadSetting, Common};
-use shared::queue::{Depth, Queue};
+use shared::queue::Queue;
 
 use crate::config::{Enumeration, Targets, connect};
-use crate::requeue::{self, Letter, Outcome, Queues};
-use crate::run::{Summary, run_once};
-use crate::status::{self, InstanceStatus, Status};
+use crate::dismiss::{self, dismiss};
+use crate::requeue::{self, Outcome, Queues, requeue};
+use crate::run::{Window, run_once};
+use crate::show;
+use crate::status::status;
 
 /// Copies database audit logs from Amazon RDS and Aurora to S3, and proves that nothing is missing
 ///
@@ -51,11 +57,46 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put dead letters back on the queue
+    /// Put what was quarantined back on the queue; safe to interrupt and to run again
     Requeue {
-        /// Only say what would be put back
+        /// What, how much, and how fast.
+        #[command(flatten)]
+        request: requeue::Request,
+        /// Print the result as JSON
         #[arg(long)]
+        json: bool,
+    },
+    /// Put versions of a time range on the queue that the table does not know, whatever the watermarks say
+    Backfill {
+        /// Which instances, and when a version is due.
+        #[command(flatten)]
+        settings: Enumeration,
+        /// Versions last written from then on: a time, a date, or how long ago (2026-10-01T12:00:00Z, 2026-10-01, 36h)
+        #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Options")]
+        from: Timestamp,
+        /// Versions last written until then
+        #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Options")]
+        to: Timestamp,
+        /// Only these of the selected instances: names or resource ids, comma-separated
+        #[arg(
+            long,
+            value_name = "INSTANCE",
+            value_delimiter = ',',
+            help_heading = "Options"
+        )]
+        instance: Vec<String>,
+        /// Only say what would be sent
+        #[arg(long, help_heading = "Options")]
         dry_run: bool,
+        /// Print the result as JSON
+        #[arg(long, help_heading = "Options")]
+        json: bool,
+    },
+    /// Give up what nobody can bring back, for a reason that is recorded
+    Dismiss {
+        /// What, and why.
+        #[command(flatten)]
+        request: dismiss::Request,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -80,38 +121,111 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
             settings,
             dry_run,
             json,
-        } => {
-            settings.check()?;
-            let clients = Targets::check(&cli.common)?.connect().await?;
-            let summary = run_once(&clients, &settings, dry_run, None).await?;
-            print(json, &summary, show_summary)?;
-            Ok(if summary.ok() {
-                Verdict::Done
-            } else {
-                Verdict::Failed
-            })
-        }
+        } => enumerate(&cli.common, &settings, &Window::New, dry_run, json).await,
         Command::Status { json } => {
             let Queues {
                 work,
                 dead_letters,
                 checkpoints,
             } = queues(&cli.common).await?;
-            let status = status::status(&checkpoints, &work, &dead_letters).await?;
-            print(json, &status, show_status)?;
+            let status = status(&checkpoints, &work, &dead_letters).await?;
+            print(json, &status, show::status)?;
             Ok(if status.attention.is_empty() {
                 Verdict::Done
             } else {
                 Verdict::NeedsAPerson
             })
         }
-        Command::Requeue { dry_run, json } => {
-            let letters = requeue::requeue(&queues(&cli.common).await?, dry_run).await?;
-            print(json, &letters, |letters| show_letters(letters, dry_run))?;
-            let left = letters.iter().any(|letter| letter.outcome == Outcome::Left);
-            Ok(if left { Verdict::Failed } else { Verdict::Done })
+        Command::Requeue { request, json } => {
+            let queues = queues(&cli.common).await?;
+            let progress = progress();
+            let done = requeue(&queues, &request, &progress).await;
+            progress.finish_and_clear();
+            let done = done?;
+            print(json, &done.letters, |letters| {
+                show::letters(letters, &request)
+            })?;
+            if done.interrupted {
+                tracing::warn!("interrupted; run it again for the rest");
+            }
+            let left = |letter: &requeue::Letter| letter.outcome == Outcome::Left;
+            Ok(if done.interrupted || done.letters.iter().any(left) {
+                Verdict::Failed
+            } else {
+                Verdict::Done
+            })
+        }
+        Command::Backfill {
+            settings,
+            from,
+            to,
+            instance,
+            dry_run,
+            json,
+        } => {
+            if from > to {
+                return Err(BadSetting(format!("--from {from} is after --to {to}")).into());
+            }
+            let window = Window::Past(from..=to, instance);
+            enumerate(&cli.common, &settings, &window, dry_run, json).await
+        }
+        Command::Dismiss { request, json } => {
+            let table = cli.common.checkpoint_table()?;
+            let checkpoints = Checkpoints::new(&connect(&[]).await?, table);
+            let dismissals = dismiss(&checkpoints, &request).await?;
+            print(json, &dismissals, |dismissals| {
+                show::dismissals(dismissals, request.dry_run)
+            })?;
+            Ok(if dismissals.iter().all(|version| version.dismissed) {
+                Verdict::Done
+            } else {
+                Verdict::Failed
+            })
         }
     }
+}
+
+async fn enumerate(
+    common: &Common,
+    settings: &Enumeration,
+    window: &Window,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<Verdict> {
+    settings.check()?;
+    let clients = Targets::check(common)?.connect().await?;
+    let summary = run_once(&clients, settings, window, dry_run, None).await?;
+    print(json, &summary, show::summary)?;
+    Ok(if summary.ok() {
+        Verdict::Done
+    } else {
+        Verdict::Failed
+    })
+}
+
+/// A bar on a terminal; nothing elsewhere.
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} looked at, {eta} left");
+    ProgressBar::new(0).with_style(style.expect("the template is right"))
+}
+
+/// Reads a time: RFC 3339, a date (midnight, UTC), or how long ago.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    if let Ok(date) = Date::strptime("%Y-%m-%d", text) {
+        return date
+            .to_zoned(TimeZone::UTC)
+            .map(|midnight| midnight.timestamp())
+            .map_err(|error| error.to_string());
+    }
+    let ago: Duration = shared::config::duration(text).map_err(|_not_a_duration| {
+        "write it like 2026-10-01T12:00:00Z, 2026-10-01 or 36h".to_owned()
+    })?;
+    Timestamp::now()
+        .checked_sub(ago)
+        .map_err(|error| error.to_string())
 }
 
 async fn queues(common: &Common) -> Result<Queues, BadSetting> {
@@ -145,196 +259,23 @@ fn print<T: Serialize + ?Sized>(
     }
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(header.iter().copied());
-    table
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn right(value: impl ToString) -> Cell {
-    Cell::new(value).set_alignment(CellAlignment::Right)
-}
-
-fn lines(title: &str, lines: &[String]) -> String {
-    let mut text = String::new();
-    if !lines.is_empty() {
-        text.push_str(title);
-        for line in lines {
-            text.push_str("\n  ");
-            text.push_str(line);
-        }
-        text.push('\n');
-    }
-    text
-}
-
-fn show_summary(summary: &Summary) -> String {
-    let mut rows = table(&[
-        "cluster",
-        "instance",
-        "listed",
-        if summary.dry_run { "due" } else { "sent" },
-        "sent again",
-        "",
-    ]);
-    for report in &summary.instances {
-        rows.add_row([
-            Cell::new(&report.cluster),
-            Cell::new(&report.instance),
-            right(report.listed),
-            right(report.sent),
-            right(report.resent),
-            Cell::new(if report.error.is_some() { "FAILED" } else { "" }),
-        ]);
-    }
-    let of_instance = |name: &str, text: &String| format!("{name}: {text}");
-    let each = summary.instances.iter();
-    let due: Vec<String> = each
-        .clone()
-        .flat_map(|report| {
-            report
-                .due
-                .iter()
-                .map(|due| of_instance(&report.instance, due))
-        })
-        .collect();
-    let warnings: Vec<String> = each
-        .clone()
-        .flat_map(|report| {
-            report
-                .warnings
-                .iter()
-                .map(|warning| of_instance(&report.instance, warning))
-        })
-        .collect();
-    let errors = each.filter_map(|report| {
-        report
-            .error
-            .as_ref()
-            .map(|error| of_instance(&report.instance, error))
-    });
-    let failures: Vec<String> = summary.problems.iter().cloned().chain(errors).collect();
-    [
-        format!("{rows}\n"),
-        lines("due:", &due),
-        lines(
-            "not of an engine with audit log files of this kind:",
-            &summary.other_engines,
-        ),
-        lines("left for the next run:", &summary.not_started),
-        lines("warnings:", &warnings),
-        lines("failures:", &failures),
-    ]
-    .concat()
-}
-
-fn show_status(status: &Status) -> String {
-    let mut header = vec![
-        "cluster",
-        "instance",
-        "watermark",
-        "last enumerated",
-        "oldest unfinished",
-    ];
-    header.extend(State::ALL.map(State::as_str));
-    let mut rows = table(&header);
-    for instance in &status.instances {
-        let mut row = vec![
-            Cell::new(&instance.cluster),
-            Cell::new(&instance.instance),
-            Cell::new(watermarks(instance)),
-            Cell::new(
-                instance
-                    .last_enumerated_at
-                    .as_deref()
-                    .map_or("never", to_the_second),
-            ),
-            Cell::new(oldest(instance)),
-        ];
-        row.extend(
-            State::ALL.map(|state| right(instance.states.get(&state).copied().unwrap_or_default())),
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let noon: Timestamp = "2026-10-01T12:00:00Z".parse().unwrap();
+        assert_eq!(time("2026-10-01T12:00:00Z"), Ok(noon));
+        assert_eq!(time("2026-10-01T14:00:00+02:00"), Ok(noon));
+        assert_eq!(
+            time("2026-10-01").unwrap().to_string(),
+            "2026-10-01T00:00:00Z"
         );
-        rows.add_row(row);
-    }
-    let depth = |depth: Depth| {
-        format!(
-            "{} waiting, {} in flight, {} delayed",
-            depth.visible, depth.in_flight, depth.delayed
-        )
-    };
-    [
-        format!("{rows}\n"),
-        format!("queue: {}\n", depth(status.queue)),
-        format!("dead-letter queue: {}\n", depth(status.dead_letter_queue)),
-        lines("needs a person:", &status.attention),
-    ]
-    .concat()
-}
-
-fn watermarks(instance: &InstanceStatus) -> String {
-    let each = instance.watermarks.iter().map(|(family, watermark)| {
-        format!("{family} {}", watermark.as_deref().unwrap_or("none yet"))
-    });
-    each.collect::<Vec<_>>().join("\n")
-}
-
-fn oldest(instance: &InstanceStatus) -> String {
-    let Some(oldest) = &instance.oldest_unfinished else {
-        return String::new();
-    };
-    let age = std::time::Duration::from_secs(oldest.age_seconds);
-    format!("{} ({})", oldest.file, humantime::format_duration(age))
-}
-
-/// RFC 3339 without the fraction.
-fn to_the_second(time: &str) -> &str {
-    time.split_once('.').map_or(time, |(whole, _)| whole)
-}
-
-fn show_letters(letters: &[Letter], dry_run: bool) -> String {
-    let mut rows = table(&[
-        "instance",
-        "log file",
-        "reason",
-        if dry_run { "would be" } else { "outcome" },
-    ]);
-    for letter in letters {
-        let outcome = match letter.outcome {
-            Outcome::Requeued => "requeued".to_owned(),
-            Outcome::Finished => "deleted: its version is finished".to_owned(),
-            Outcome::Left => format!("left: {}", letter.error.as_deref().unwrap_or("unknown")),
-        };
-        rows.add_row([
-            letter.instance.as_deref().unwrap_or("?"),
-            letter.file.as_deref().unwrap_or("?"),
-            letter.reason.as_deref().unwrap_or("none given"),
-            &outcome,
-        ]);
-    }
-    let count = |outcome| {
-        letters
-            .iter()
-            .filter(|letter| letter.outcome == outcome)
-            .count()
-    };
-    let (requeued, finished, left) = (
-        count(Outcome::Requeued),
-        count(Outcome::Finished),
-        count(Outcome::Left),
-    );
-    let totals = format!(
-        "{requeued} requeued, {finished} already finished, {left} left in the dead-letter queue"
-    );
-    let note = if dry_run {
-        " (dry run: nothing was changed)"
-    } else {
-        ""
-    };
-    if letters.is_empty() {
-        "no dead letters".to_owned()
-    } else {
-        format!("{rows}\n{totals}{note}")
+        let ago = time("36h").unwrap().duration_until(Timestamp::now());
+        assert_eq!(ago.as_hours(), 36);
+        for nonsense in ["", "yesterday", "2026-13-01", "2026-10-01T12:00"] {
+            assert!(time(nonsense).is_err(), "{nonsense}");
+        }
     }
 }

@@ -74,6 +74,8 @@ pub struct Fleet {
     pub problems: Vec<String>,
     /// Selected by `*` or a tag, but of an engine that has no such audit logs.
     pub other_engines: Vec<String>,
+    /// `DbiResourceId` of every instance that RDS has, selected or not.
+    pub existing: HashSet<String>,
 }
 
 /// Asks RDS for everything, and selects.
@@ -149,7 +151,11 @@ fn select(
     instances: &Selection,
     region: &str,
 ) -> Fleet {
-    let mut fleet = Fleet::default();
+    let existing = all_instances.iter().filter_map(DbInstance::dbi_resource_id);
+    let mut fleet = Fleet {
+        existing: existing.map(str::to_owned).collect(),
+        ..Fleet::default()
+    };
     let candidates = candidates(all_clusters, |cluster| {
         (
             cluster.db_cluster_identifier(),
@@ -218,6 +224,25 @@ fn select(
 }
 
 impl Fleet {
+    /// Keeps the instances with these names or resource ids; one that is not selected is a problem. None means all.
+    pub fn narrow(&mut self, names: &[String]) {
+        if names.is_empty() {
+            return;
+        }
+        let selected = |name: &String| {
+            let name = std::slice::from_ref(name);
+            self.found
+                .iter()
+                .any(|found| found.instance.is_one_of(name))
+        };
+        let unknown = names.iter().filter(|name| !selected(name));
+        let unknown: Vec<String> = unknown
+            .map(|name| format!("CLUSTERS and INSTANCES select no instance {name}"))
+            .collect();
+        self.problems.extend(unknown);
+        self.found.retain(|found| found.instance.is_one_of(names));
+    }
+
     /// Adds an instance, unless it is there: of a cluster first, then standalone.
     fn add(&mut self, instance: &DbInstance, cluster: &str, region: &str) {
         match read(instance, cluster, region) {

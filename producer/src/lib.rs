@@ -12,9 +12,14 @@ pub mod plan;
 // 3. Send, then record.
 mod enqueue;
 
+// Beside them: instances that are there no more.
+mod vanished;
+
 // The operator's commands.
 pub mod cli;
+pub mod dismiss;
 pub mod requeue;
+mod show;
 pub mod status;
 
 // Settings.

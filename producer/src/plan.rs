@@ -1,6 +1,7 @@
 //! Pure: from a listing and what the table knows, what to send, what to send again, and where the watermarks may go.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -78,11 +79,16 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
         progress.add(file, row.is_some_and(|row| row.state.finished()), now);
         match row.map(|row| row.state) {
             None if stripes.due(file, now, timing.settle) => plan.send.push(file.clone()),
-            Some(State::Gone) => plan.warnings.push(format!(
-                "{} is recorded as gone, yet RDS lists it",
-                file.name
-            )),
-            None | Some(State::Queued | State::Leased | State::Quarantined | State::Complete) => {}
+            Some(State::Gone) if row.is_some_and(|row| row.dismissed_at.is_none()) => {
+                plan.warnings.push(format!(
+                    "{} is recorded as gone, yet RDS lists it: auditferry reconcile --repair has it shipped",
+                    file.name
+                ));
+            }
+            None
+            | Some(
+                State::Queued | State::Leased | State::Quarantined | State::Gone | State::Complete,
+            ) => {}
         }
     }
     plan.families
@@ -99,6 +105,49 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
             .filter(|reached| Some(*reached) > mark.and_then(|mark| mark.watermark));
         plan.watermarks
             .extend(reached.map(|reached| (*family, reached)));
+    }
+    plan
+}
+
+/// Plans for the versions of one instance that were last written in a time range, whatever the watermarks say, and moves
+/// none. Rows and listing must reach back to the range's start.
+pub fn backfill(
+    listing: &Listing,
+    known: &Known,
+    range: &RangeInclusive<Timestamp>,
+    now: Timestamp,
+    timing: Timing,
+) -> Plan {
+    let mut plan = Plan::default();
+    let within = |file: &LogFile| range.contains(&file.version.last_written);
+    for row in known.rows.iter().filter(|row| within(&row.message.file)) {
+        match row.state {
+            State::Queued | State::Leased => plan.resend.push(Resend {
+                file: row.message.file.clone(),
+                resend_after: row.resend_after.unwrap_or(timing.resend_after),
+            }),
+            State::Quarantined => plan.warnings.push(format!(
+                "{} is quarantined: auditferry requeue",
+                row.message.file.name
+            )),
+            State::Gone | State::Complete => {}
+        }
+    }
+    let rows = Rows::of(&known.rows);
+    let stripes = Stripes::of(&listing.files);
+    let mut seen = HashSet::new();
+    for file in listing.files.iter().filter(|file| within(file)) {
+        if !seen.insert(file.sort_key()) || rows.covering(file).is_some() {
+            continue;
+        }
+        if stripes.due(file, now, timing.settle) {
+            plan.send.push(file.clone());
+        } else {
+            plan.warnings.push(format!(
+                "{} is still being written: left to auditferry enumerate",
+                file.name
+            ));
+        }
     }
     plan
 }

@@ -1,13 +1,18 @@
-//! Puts dead letters back on the work queue: reset the row, send, then delete the dead letter. Safe to rerun at any point.
+//! Puts quarantined versions back on the work queue: reset the row, send, then delete the dead letter. Safe to interrupt
+//! and to run again at any point.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
+use jiff::Timestamp;
 use serde::Serialize;
 use shared::aws::{CallError, Meaning};
-use shared::checkpoint::{Checkpoints, Requeued, State};
+use shared::checkpoint::{Checkpoints, Entry, Requeued, Row, State};
 use shared::message::Message;
 use shared::queue::{BATCH, Delivery, Queue};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
 /// How long a dead letter stays hidden from a second requeue while this one works on it.
@@ -16,14 +21,78 @@ const HIDDEN: Duration = Duration::from_mins(5);
 /// An empty answer after so long a wait has asked all of SQS's servers.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// What became of one dead letter.
+/// How often one version is put back before only `--force` puts it back again.
+pub const REQUEUES: u32 = 3;
+
+/// Where to look for what is quarantined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Source {
+    /// Dead letters.
+    Dlq,
+    /// Rows of the checkpoint table, for dead letters that are lost or have expired.
+    Checkpoint,
+}
+
+/// What to put back, how much of it, and how fast.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Request {
+    /// Where to look for what is quarantined
+    #[arg(long, value_enum, default_value = "dlq")]
+    pub from: Source,
+    /// Only of these instances: names or resource ids, comma-separated
+    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
+    pub instance: Vec<String>,
+    /// Only what was quarantined since: a time, a date, or how long ago (2026-10-01T12:00:00Z, 2026-10-01, 36h)
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::time)]
+    pub since: Option<Timestamp>,
+    /// Only where the reason contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// At most so many each second
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZeroU32>,
+    /// Only say what would be put back
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also what was put back three times already
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Request {
+    /// Whether a quarantined version is asked for. What is not known of it is not what was asked for.
+    fn wants(
+        &self,
+        message: Option<&Message>,
+        reason: Option<&str>,
+        since: Option<Timestamp>,
+    ) -> bool {
+        let of_instance = message.is_some_and(|message| message.instance.is_one_of(&self.instance));
+        (self.instance.is_empty() || of_instance)
+            && (self.since.is_none() || since >= self.since)
+            && self
+                .reason
+                .as_ref()
+                .is_none_or(|part| reason.is_some_and(|reason| reason.contains(part.as_str())))
+    }
+
+    /// How often a version may have been put back before.
+    fn most(&self) -> u32 {
+        if self.force { u32::MAX } else { REQUEUES }
+    }
+}
+
+/// What became of one quarantined version, or of a dead letter that means none.
 #[derive(Debug, Serialize)]
 pub struct Letter {
     /// The instance's name, where the body could be read.
     pub instance: Option<String>,
     /// The log file's name, where the body could be read.
     pub file: Option<String>,
-    /// Why it had become a dead letter.
+    /// Why it was quarantined.
     pub reason: Option<String>,
     /// What was done, or with `dry_run`, would be.
     pub outcome: Outcome,
@@ -31,15 +100,15 @@ pub struct Letter {
     pub error: Option<String>,
 }
 
-/// What can become of a dead letter.
+/// What can become of a quarantined version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its message is on the work queue again.
     Requeued,
-    /// Its version was finished meanwhile: there was nothing to send.
+    /// It was finished meanwhile: there was nothing to send.
     Finished,
-    /// It is still in the dead-letter queue.
+    /// It is as it was.
     Left,
 }
 
@@ -54,106 +123,237 @@ pub struct Queues {
     pub checkpoints: Checkpoints,
 }
 
-/// Puts back what there is. `Err`: queue or table refuse us altogether.
-pub async fn requeue(queues: &Queues, dry_run: bool) -> Result<Vec<Letter>, CallError> {
-    let mut letters = Vec::new();
-    let mut held = HashSet::new();
-    let done = put_back(queues, dry_run, &mut letters, &mut held).await;
-    for receipt in held {
-        if let Err(error) = queues.dead_letters.hide(&receipt, Duration::ZERO).await {
+/// What was put back until it ended.
+#[derive(Debug, Default, Serialize)]
+pub struct Done {
+    /// What became of what was asked for.
+    pub letters: Vec<Letter>,
+    /// Whether an interrupt ended it early.
+    pub interrupted: bool,
+}
+
+/// Puts back what is asked for, until done or interrupted (SIGINT). `Err`: queue or table refuse us altogether.
+pub async fn requeue(
+    queues: &Queues,
+    request: &Request,
+    progress: &ProgressBar,
+) -> Result<Done, CallError> {
+    let mut run = Run {
+        queues,
+        request,
+        progress,
+        pace: request.rate.map(pace),
+        letters: Vec::new(),
+        held: HashSet::new(),
+    };
+    let work = async {
+        match request.from {
+            Source::Dlq => run.dead_letters().await,
+            Source::Checkpoint => run.rows().await,
+        }
+    };
+    // Whichever step an interrupt falls on: that it is safe to die there holds for this, too.
+    let ended = tokio::select! {
+        ended = work => Some(ended),
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    for receipt in &run.held {
+        if let Err(error) = queues.dead_letters.hide(receipt, Duration::ZERO).await {
             warn!("a dead letter stays hidden for up to {HIDDEN:?}: {error}");
         }
     }
-    done.map(|()| letters)
-}
-
-/// Works through the dead letters; leaves in `held` the receipts of those that must be given back.
-async fn put_back(
-    queues: &Queues,
-    dry_run: bool,
-    letters: &mut Vec<Letter>,
-    held: &mut HashSet<String>,
-) -> Result<(), CallError> {
-    // About as many as there were: one that comes back while we work is left, or this might never end. SQS's figure may
-    // lag behind, so it is no reason not to look.
-    let there_were =
-        usize::try_from(queues.dead_letters.depth().await?.total()).unwrap_or(usize::MAX);
-    while letters.len() < there_were.max(BATCH) {
-        let deliveries = queues.dead_letters.receive(BATCH, WAIT, HIDDEN).await?;
-        if deliveries.is_empty() {
-            break;
-        }
-        held.extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
-        for delivery in &deliveries {
-            let letter = read(queues, delivery, dry_run).await?;
-            if !dry_run && letter.outcome != Outcome::Left {
-                held.remove(&delivery.receipt);
-            }
-            letters.push(letter);
-        }
-    }
-    Ok(())
-}
-
-/// Deals with one dead letter. `Err` only where the next one would fare no better.
-async fn read(queues: &Queues, delivery: &Delivery, dry_run: bool) -> Result<Letter, CallError> {
-    let mut letter = Letter {
-        instance: None,
-        file: None,
-        reason: delivery.reason.clone(),
-        outcome: Outcome::Left,
-        error: None,
-    };
-    let message = match Message::from_wire(&delivery.body) {
-        Ok(message) => message,
-        Err(unreadable) => {
-            letter.error = Some(unreadable.to_string());
-            return Ok(letter);
-        }
-    };
-    letter.instance = Some(message.instance.name.clone());
-    letter.file = Some(message.file.name.clone());
-    let outcome = if dry_run {
-        foresee(queues, &message).await
-    } else {
-        put_back_one(queues, &message, delivery).await
-    };
-    match outcome {
-        Ok(outcome) => letter.outcome = outcome,
-        Err(error) if error.meaning() == Meaning::Environment => return Err(error),
-        Err(error) => letter.error = Some(error.to_string()),
-    }
-    Ok(letter)
-}
-
-/// What would be done.
-async fn foresee(queues: &Queues, message: &Message) -> Result<Outcome, CallError> {
-    let state = queues.checkpoints.row(message).await?;
-    Ok(if state.is_some_and(|row| row.state.finished()) {
-        Outcome::Finished
-    } else {
-        Outcome::Requeued
+    let interrupted = ended.is_none();
+    ended.unwrap_or(Ok(()))?;
+    Ok(Done {
+        letters: run.letters,
+        interrupted,
     })
 }
 
-async fn put_back_one(
+fn pace(rate: NonZeroU32) -> Interval {
+    let mut pace = interval(Duration::from_secs(1) / rate.get());
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+struct Run<'a> {
+    queues: &'a Queues,
+    request: &'a Request,
+    progress: &'a ProgressBar,
+    pace: Option<Interval>,
+    letters: Vec<Letter>,
+    /// Receipts of dead letters that are hidden and must be given back.
+    held: HashSet<String>,
+}
+
+impl Run<'_> {
+    async fn dead_letters(&mut self) -> Result<(), CallError> {
+        let there_are = self.queues.dead_letters.depth().await?.total();
+        self.progress.set_length(there_are);
+        let mut seen = HashSet::new();
+        while !self.enough() {
+            let deliveries = self
+                .queues
+                .dead_letters
+                .receive(BATCH, WAIT, HIDDEN)
+                .await?;
+            self.held
+                .extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
+            let mut anything_new = false;
+            for delivery in &deliveries {
+                // One that comes back while we work was left: or this might never end.
+                if !seen.insert(delivery.message_id.clone()) {
+                    continue;
+                }
+                anything_new = true;
+                self.progress.inc(1);
+                self.dead_letter(delivery).await?;
+                if self.enough() {
+                    break;
+                }
+            }
+            if !anything_new {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with one dead letter. `Err` only where the next one would fare no better.
+    async fn dead_letter(&mut self, delivery: &Delivery) -> Result<(), CallError> {
+        let message = Message::from_wire(&delivery.body);
+        let (reason, since) = (delivery.reason.as_deref(), delivery.sent_at);
+        if !self.request.wants(message.as_ref().ok(), reason, since) {
+            return Ok(());
+        }
+        let outcome = match &message {
+            Err(unreadable) => left(unreadable.to_string()),
+            Ok(message) => {
+                self.keep_pace().await;
+                self.put_back(message, Some(delivery)).await?
+            }
+        };
+        if !self.request.dry_run && outcome.0 != Outcome::Left {
+            self.held.remove(&delivery.receipt);
+        }
+        self.note(message.as_ref().ok(), delivery.reason.clone(), outcome);
+        Ok(())
+    }
+
+    async fn rows(&mut self) -> Result<(), CallError> {
+        let mut quarantined = Vec::new();
+        let see = |entry| match entry {
+            Ok(Entry::Row(row)) if asked_for(self.request, &row) => quarantined.push(row),
+            Ok(Entry::Row(_) | Entry::Mark(_) | Entry::Instance(_)) => {}
+            Err(malformed) => warn!("passed over: {malformed}"),
+        };
+        self.queues.checkpoints.each(see).await?;
+        quarantined.sort_by_key(|row| row.quarantined_at);
+        self.progress.set_length(quarantined.len() as u64);
+        for row in quarantined {
+            if self.enough() {
+                break;
+            }
+            self.progress.inc(1);
+            self.keep_pace().await;
+            let outcome = self.put_back(&row.message, None).await?;
+            self.note(Some(&row.message), row.error, outcome);
+        }
+        Ok(())
+    }
+
+    fn enough(&self) -> bool {
+        let put_back = |letter: &&Letter| letter.outcome == Outcome::Requeued;
+        self.request
+            .limit
+            .is_some_and(|limit| self.letters.iter().filter(put_back).count() >= limit)
+    }
+
+    async fn keep_pace(&mut self) {
+        if let Some(pace) = self.pace.as_mut().filter(|_| !self.request.dry_run) {
+            pace.tick().await;
+        }
+    }
+
+    /// Puts one version back, and deletes its dead letter. `Err` only where the next one would fare no better.
+    async fn put_back(
+        &self,
+        message: &Message,
+        dead_letter: Option<&Delivery>,
+    ) -> Result<(Outcome, Option<String>), CallError> {
+        let done = if self.request.dry_run {
+            foresee(self.queues, message, self.request.most()).await
+        } else {
+            put_back(self.queues, message, dead_letter, self.request.most()).await
+        };
+        match done {
+            Err(error) if error.meaning() != Meaning::Environment => Ok(left(error.to_string())),
+            done => done,
+        }
+    }
+
+    fn note(
+        &mut self,
+        message: Option<&Message>,
+        reason: Option<String>,
+        (outcome, error): (Outcome, Option<String>),
+    ) {
+        self.letters.push(Letter {
+            instance: message.map(|message| message.instance.name.clone()),
+            file: message.map(|message| message.file.name.clone()),
+            reason,
+            outcome,
+            error,
+        });
+    }
+}
+
+fn asked_for(request: &Request, row: &Row) -> bool {
+    row.state == State::Quarantined
+        && request.wants(Some(&row.message), row.error.as_deref(), row.quarantined_at)
+}
+
+/// It stays as it is, for this reason.
+fn left(why: String) -> (Outcome, Option<String>) {
+    (Outcome::Left, Some(why))
+}
+
+fn put_back_too_often(requeues: u32) -> (Outcome, Option<String>) {
+    left(format!(
+        "it was put back {requeues} times already: mend what its reason says, then use --force"
+    ))
+}
+
+/// What would be done.
+async fn foresee(
     queues: &Queues,
     message: &Message,
-    delivery: &Delivery,
-) -> Result<Outcome, CallError> {
-    let outcome = match queues.checkpoints.requeue(message, u32::MAX).await? {
+    most: u32,
+) -> Result<(Outcome, Option<String>), CallError> {
+    Ok(match queues.checkpoints.row(message).await? {
+        Some(row) if row.state.finished() => (Outcome::Finished, None),
+        Some(row) if row.state == State::Quarantined && row.requeues >= most => {
+            put_back_too_often(row.requeues)
+        }
+        Some(_) | None => (Outcome::Requeued, None),
+    })
+}
+
+async fn put_back(
+    queues: &Queues,
+    message: &Message,
+    dead_letter: Option<&Delivery>,
+    most: u32,
+) -> Result<(Outcome, Option<String>), CallError> {
+    let outcome = match queues.checkpoints.requeue(message, most).await? {
+        Requeued::TooOften(requeues) => return Ok(put_back_too_often(requeues)),
         Requeued::Untouched(State::Complete | State::Gone) => Outcome::Finished,
         // Queued or Leased: an earlier requeue got as far as here, or SQS itself moved the message.
         Requeued::Reset
         | Requeued::Absent
-        | Requeued::TooOften(_)
         | Requeued::Untouched(State::Queued | State::Leased | State::Quarantined) => {
-            if queues
-                .work
-                .send(std::slice::from_ref(&delivery.body))
-                .await?
-                != [true]
-            {
+            let body = dead_letter.map_or_else(|| message.to_wire(), |letter| letter.body.clone());
+            if queues.work.send(&[body]).await? != [true] {
                 return Err(CallError::nonsense(
                     "SendMessageBatch",
                     "SQS did not take the message",
@@ -162,6 +362,8 @@ async fn put_back_one(
             Outcome::Requeued
         }
     };
-    queues.dead_letters.delete(&delivery.receipt).await?;
-    Ok(outcome)
+    if let Some(dead_letter) = dead_letter {
+        queues.dead_letters.delete(&dead_letter.receipt).await?;
+    }
+    Ok((outcome, None))
 }

@@ -1,5 +1,6 @@
 //! One run: every selected instance is listed, planned for, and put on the queue. Nothing that is wrong with one stops another.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -15,13 +16,23 @@ use tracing::{error, info, warn};
 use crate::config::{Clients, Enumeration};
 use crate::enqueue::enqueue;
 use crate::enumerate::{Found, enumerate};
-use crate::plan::{Plan, Timing, plan};
+use crate::plan::{Plan, Timing, backfill, plan};
+use crate::vanished;
 
 /// Instances at a time; `DescribeDBLogFiles` is throttled per account and region.
 const CONCURRENCY: usize = 8;
 
 /// No instance is started with less than this left before the deadline.
 const LAST_START: Duration = Duration::from_secs(20);
+
+/// Which versions a run looks at.
+#[derive(Debug, Clone)]
+pub enum Window {
+    /// Those since the watermarks, which then move.
+    New,
+    /// Those last written in a time range, of these instances (names or resource ids; none means all).
+    Past(RangeInclusive<Timestamp>, Vec<String>),
+}
 
 /// What a run did, and what was wrong.
 #[derive(Debug, Default, Serialize)]
@@ -32,10 +43,12 @@ pub struct Summary {
     pub sent: usize,
     /// Messages sent again.
     pub resent: usize,
-    /// Instances that failed, and selections that name nothing.
+    /// Instances that failed or vanished, and selections that name nothing.
     pub failures: usize,
     /// What is wrong with the selections.
     pub problems: Vec<String>,
+    /// Instances that RDS has no more, with unfinished versions.
+    pub vanished: Vec<String>,
     /// Instances left for the next run, since the deadline was near.
     pub not_started: Vec<String>,
     /// Selected by `*` or a tag, but of an engine without such audit logs.
@@ -77,6 +90,7 @@ pub struct Report {
 pub async fn run_once(
     clients: &Clients,
     settings: &Enumeration,
+    window: &Window,
     dry_run: bool,
     deadline: Option<Instant>,
 ) -> Result<Summary, CallError> {
@@ -87,13 +101,23 @@ pub async fn run_once(
         &clients.region,
     )
     .await?;
-    for problem in &fleet.problems {
+    let vanished = match window {
+        Window::New => {
+            vanished::account_for(&clients.checkpoints, &fleet, settings.overlap, dry_run).await?
+        }
+        Window::Past(_, instances) => {
+            fleet.narrow(instances);
+            Vec::new()
+        }
+    };
+    for problem in fleet.problems.iter().chain(&vanished) {
         error!("{problem}");
     }
     let mut summary = Summary {
         dry_run,
-        failures: fleet.problems.len(),
+        failures: fleet.problems.len() + vanished.len(),
         problems: fleet.problems,
+        vanished,
         other_engines: fleet.other_engines,
         ..Summary::default()
     };
@@ -108,7 +132,7 @@ pub async fn run_once(
             }
             (
                 found,
-                Some(run_instance(clients, settings, dry_run, found).await),
+                Some(run_instance(clients, settings, window, dry_run, found).await),
             )
         })
         .buffer_unordered(CONCURRENCY);
@@ -156,6 +180,7 @@ enum Failure {
 async fn run_instance(
     clients: &Clients,
     settings: &Enumeration,
+    window: &Window,
     dry_run: bool,
     found: &Found,
 ) -> Result<Report, Failure> {
@@ -167,16 +192,24 @@ async fn run_instance(
         overlap: settings.overlap,
         resend_after: settings.resend_after,
     };
-    let known = clients
-        .checkpoints
-        .known(&instance.resource_id, timing.overlap)
-        .await
-        .map_err(Failure::Shared)?;
-    let listing = list(clients, &instance.name, known.since(timing.overlap))
-        .await
-        .map_err(Failure::Instance)?;
+    let (checkpoints, id) = (&clients.checkpoints, &instance.resource_id);
+    let known = match window {
+        Window::New => checkpoints.known(id, timing.overlap).await,
+        Window::Past(range, _) => checkpoints.known_since(id, Some(*range.start())).await,
+    };
+    let known = known.map_err(Failure::Shared)?;
+    let listing = match window {
+        Window::New => list(clients, &instance.name, known.since(timing.overlap)).await,
+        Window::Past(range, _) => {
+            listing::list(&clients.rds, &instance.name, Some(*range.start())).await
+        }
+    };
+    let listing = listing.map_err(Failure::Instance)?;
     let now = Timestamp::now();
-    let plan = plan(&listing, &known, now, timing);
+    let plan = match window {
+        Window::New => plan(&listing, &known, now, timing),
+        Window::Past(range, _) => backfill(&listing, &known, range, now, timing),
+    };
     let mut report = report(found);
     report.listed = listing.files.len();
     report.warnings.clone_from(&plan.warnings);
@@ -198,6 +231,9 @@ async fn run_instance(
     (report.sent, report.resent) = (sent.new, sent.again);
     if sent.refused > 0 {
         report.error = Some(format!("SQS did not take {} messages", sent.refused));
+    }
+    if matches!(window, Window::Past(..)) {
+        return Ok(report);
     }
     for mark in marks(found, &known, &plan, now, listing.files.len()) {
         let watermark = plan.watermarks.get(&mark.family).copied();

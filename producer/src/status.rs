@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::aws::CallError;
-use shared::checkpoint::{Checkpoints, Entry, State};
+use shared::checkpoint::{Checkpoints, Entry, Presence, State};
 use shared::log_file::Version;
 use shared::queue::{Depth, Queue};
 
 use crate::plan::overdue;
+use crate::requeue::REQUEUES;
 
 /// An unfinished version of this age is in danger: RDS keeps log files for about a day.
 const OLD: Duration = Duration::from_hours(12);
@@ -45,6 +46,12 @@ pub struct InstanceStatus {
     pub oldest_unfinished: Option<Unfinished>,
     /// How many versions are in each state.
     pub states: BTreeMap<State, u64>,
+    /// How many of those that are Gone an operator has dismissed.
+    pub dismissed: u64,
+    /// How many of those that are Quarantined were put back as often as they are without `--force`.
+    pub put_back_too_often: u64,
+    /// Whether RDS still has it, by the producer's last run; `None` before the first.
+    pub presence: Option<Presence>,
     #[serde(skip)]
     seen: Seen,
 }
@@ -112,11 +119,21 @@ fn add(instances: &mut BTreeMap<String, InstanceStatus>, entry: Entry, now: Time
             }
             status.resource_id = mark.resource_id;
         }
-        Entry::Instance(_) => {}
+        Entry::Instance(instance) => {
+            let status = instances.entry(instance.resource_id.clone()).or_default();
+            status.presence = Some(instance.presence);
+            if status.seen.enumerated.is_none() {
+                (status.cluster, status.instance) = (instance.cluster, instance.name);
+                status.resource_id = instance.resource_id;
+            }
+        }
         Entry::Row(row) => {
             let (instance, file) = (row.message.instance, row.message.file);
             let status = instances.entry(instance.resource_id.clone()).or_default();
             *status.states.entry(row.state).or_default() += 1;
+            status.dismissed += u64::from(row.state == State::Gone && row.dismissed_at.is_some());
+            status.put_back_too_often +=
+                u64::from(row.state == State::Quarantined && row.requeues >= REQUEUES);
             if status.seen.enumerated.is_none() {
                 (status.cluster, status.instance) = (instance.cluster, instance.name);
                 status.resource_id = instance.resource_id;
@@ -160,20 +177,43 @@ fn needs_a_person(
     for status in instances {
         let name = &status.instance;
         let count = |state| status.states.get(&state).copied().unwrap_or_default();
-        if count(State::Gone) > 0 {
+        let lost = count(State::Gone) - status.dismissed;
+        if lost > 0 {
             attention.push(format!(
-                "{name}: {} log file versions are gone: RDS deleted them before they were archived",
-                count(State::Gone)
+                "{name}: {lost} log file versions are gone: RDS deleted them before they were archived; \
+                 auditferry reconcile asks again, auditferry dismiss takes note"
             ));
         }
         if count(State::Quarantined) > 0 {
+            let too_often = match status.put_back_too_often {
+                0 => String::new(),
+                some => format!(", {some} of them after {REQUEUES} requeues"),
+            };
             attention.push(format!(
-                "{name}: {} log file versions are quarantined",
+                "{name}: {} log file versions are quarantined{too_often}",
                 count(State::Quarantined)
             ));
         }
+        // The producer looks at no instance that is gone.
+        match status.presence {
+            Some(Presence::Closed) => continue,
+            Some(Presence::Vanished) => {
+                let unfinished: u64 = [State::Queued, State::Leased, State::Quarantined]
+                    .into_iter()
+                    .map(count)
+                    .sum();
+                if unfinished > 0 {
+                    attention.push(format!(
+                        "{name} ({}): gone from RDS with {unfinished} unfinished versions: auditferry dismiss takes note",
+                        status.resource_id
+                    ));
+                }
+                continue;
+            }
+            Some(Presence::There) | None => {}
+        }
         match status.seen.enumerated {
-            None => attention.push(format!("{name}: never enumerated, yet it has versions")),
+            None => attention.push(format!("{name}: never enumerated without a fault")),
             Some((at, _)) if overdue(at, now) => {
                 attention.push(format!("{name}: possible gap: not enumerated since {at}; RDS keeps log files for about a day"));
             }
@@ -199,7 +239,7 @@ fn needs_a_person(
 
 #[cfg(test)]
 mod tests {
-    use shared::checkpoint::{Mark, Row};
+    use shared::checkpoint::{Mark, Registered, Row};
     use shared::instance::Instance;
     use shared::log_file::{Family, LogFile};
     use shared::message::Message;
@@ -220,6 +260,15 @@ mod tests {
             last_processed_at: None,
             last_enumerated_at: at(hours),
             listed,
+        })
+    }
+
+    fn instance(presence: Presence) -> Entry {
+        Entry::Instance(Registered {
+            resource_id: "db-A".to_owned(),
+            name: "a".to_owned(),
+            cluster: "c".to_owned(),
+            presence,
         })
     }
 
@@ -284,6 +333,21 @@ mod tests {
                 0,
                 &["a: 1 log file versions are quarantined"],
             ),
+            (
+                vec![
+                    instance(Presence::Vanished),
+                    row(Queued, 1),
+                    row(Complete, 1),
+                ],
+                0,
+                &["a (db-A): gone from RDS with 1 unfinished versions"],
+            ),
+            (
+                vec![instance(Presence::Closed), mark(1, 4), row(Complete, 1)],
+                0,
+                &[],
+            ),
+            (vec![instance(Presence::There), mark(23, 4)], 0, &[]),
             (vec![mark(23, 0)], 0, &["a: auditing appears off"]),
             (
                 vec![mark(12, 4)],

@@ -22,7 +22,7 @@ mod row;
 
 pub use claim::{Claim, Claimed, Content, Proof};
 use row::{INSTANCE, INSTANCES, MARK, VERSION, partition_key, text};
-pub use row::{Item, Malformed, Mark, Registered, Row, State};
+pub use row::{Item, Malformed, Mark, Presence, Registered, Row, State};
 use transition::Transition;
 
 /// The checkpoint table.
@@ -192,7 +192,7 @@ impl Checkpoints {
         .map(drop)
     }
 
-    /// Every instance that was ever listed, and what is wrong with the table's account of it.
+    /// Every instance that was ever enumerated, and what is wrong with the table's account of it.
     pub async fn registered(&self) -> Result<(Vec<Registered>, Vec<Malformed>), CallError> {
         let (mut instances, mut malformed) = (Vec::new(), Vec::new());
         let mut start = None;
@@ -211,8 +211,27 @@ impl Checkpoints {
         }
     }
 
-    /// Reads an instance's watermarks and, newest first, its versions back to the earliest watermark less `overlap`.
+    /// Reads an instance's watermarks and its versions back to the earliest watermark less `overlap`.
     pub async fn known(&self, resource_id: &str, overlap: Duration) -> Result<Known, CallError> {
+        self.known_until(resource_id, |known| known.since(overlap))
+            .await
+    }
+
+    /// Reads an instance's watermarks and its versions back to a time; all of them without one.
+    pub async fn known_since(
+        &self,
+        resource_id: &str,
+        since: Option<Timestamp>,
+    ) -> Result<Known, CallError> {
+        self.known_until(resource_id, |_known| since).await
+    }
+
+    /// Reads newest first, until the versions are older than what `until` says.
+    async fn known_until(
+        &self,
+        resource_id: &str,
+        until: impl Fn(&Known) -> Option<Timestamp>,
+    ) -> Result<Known, CallError> {
         let mut known = Known::default();
         let mut start = None;
         loop {
@@ -230,10 +249,9 @@ impl Checkpoints {
                 .rows
                 .last()
                 .map(|row| row.message.file.version.last_written);
-            let enough = known
-                .since(overlap)
+            let enough = until(&known)
                 .zip(oldest)
-                .is_some_and(|(since, oldest)| oldest < since);
+                .is_some_and(|(until, oldest)| oldest < until);
             if start.is_none() || enough {
                 return Ok(known);
             }

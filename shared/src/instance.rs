@@ -14,3 +14,12 @@ pub struct Instance {
     /// The AWS region, e.g. `eu-central-1`.
     pub region: String,
 }
+
+impl Instance {
+    /// Whether one of the words is its name, in any case as RDS has it, or its resource id.
+    pub fn is_one_of(&self, words: &[String]) -> bool {
+        words
+            .iter()
+            .any(|word| self.name.eq_ignore_ascii_case(word) || self.resource_id == *word)
+    }
+}

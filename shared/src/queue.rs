@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+    SendMessageBatchRequestEntry,
+};
+use jiff::Timestamp;
 
 use crate::aws::{Aws, CallError};
 use crate::step::{self, Step};
@@ -47,6 +51,8 @@ pub struct Delivery {
     pub body: String,
     /// For a dead letter: why it is one, where the one who put it there said so.
     pub reason: Option<String>,
+    /// When it was sent to this queue; for what SQS itself moved here, to the queue that it came from.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// How many messages a queue holds. SQS calls its own figures approximate.
@@ -164,6 +170,7 @@ impl Queue {
             .wait_time_seconds(seconds(wait.min(LONG_POLL)))
             .visibility_timeout(seconds(visibility))
             .message_attribute_names(REASON)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(|error| CallError::new("ReceiveMessage", &error))?;
@@ -177,11 +184,18 @@ impl Queue {
                     .as_ref()
                     .and_then(|all| all.get(REASON))
                     .and_then(|reason| reason.string_value.clone());
+                let sent_at = message
+                    .attributes
+                    .as_ref()
+                    .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp))
+                    .and_then(|milliseconds| milliseconds.parse().ok())
+                    .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok());
                 Some(Delivery {
                     message_id: message.message_id.unwrap_or_default(),
                     receipt: message.receipt_handle?,
                     body: message.body.unwrap_or_default(),
                     reason,
+                    sent_at,
                 })
             });
         Ok(deliveries.collect())

@@ -50,6 +50,9 @@ async fn after_a_good_journey_all_is_well() -> anyhow::Result<()> {
             "last_enumerated_at": enumerated,
             "oldest_unfinished": null,
             "states": {"Complete": 1},
+            "dismissed": 0,
+            "put_back_too_often": 0,
+            "presence": "there",
         }],
         "queue": empty,
         "dead_letter_queue": empty,
@@ -149,7 +152,8 @@ async fn gone_and_quarantined_versions_need_a_person() -> anyhow::Result<()> {
     for (state, why) in [
         (
             "Gone",
-            "1 log file versions are gone: RDS deleted them before they were archived",
+            "1 log file versions are gone: RDS deleted them before they were archived; \
+             auditferry reconcile asks again, auditferry dismiss takes note",
         ),
         ("Quarantined", "1 log file versions are quarantined"),
     ] {
@@ -182,7 +186,7 @@ async fn an_instance_that_nobody_enumerates_needs_a_person() -> anyhow::Result<(
     world.lose_row(&mark).await?;
     let (code, said) = status(&world).await?;
     assert_eq!(code, Some(2));
-    let attention = format!("{INSTANCE}: never enumerated, yet it has versions");
+    let attention = format!("{INSTANCE}: never enumerated without a fault");
     assert_eq!(said["attention"], json!([attention]));
     assert_eq!(said["instances"][0]["last_enumerated_at"], json!(null));
     let people = world.auditferry(&["status"]).await?;

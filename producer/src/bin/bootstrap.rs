@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use clap::Parser;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use producer::config::{Clients, Enumeration, Targets};
-use producer::run::{Summary, run_once};
+use producer::run::{Summary, Window, run_once};
 use shared::config::{self, BadSetting, Common};
 use tokio::time::Instant;
 use tracing::error;
@@ -74,14 +74,27 @@ async fn handle(
         .deadline()
         .duration_since(SystemTime::now())
         .unwrap_or_default();
-    let summary = run_once(clients, settings, false, Some(Instant::now() + left)).await;
+    let summary = run_once(
+        clients,
+        settings,
+        &Window::New,
+        false,
+        Some(Instant::now() + left),
+    )
+    .await;
     match summary {
         Ok(summary) if summary.ok() => Ok(summary),
         Ok(summary) => {
             let errors = summary.instances.iter().filter_map(|report| {
                 Some(format!("{}: {}", report.instance, report.error.as_ref()?))
             });
-            let failures: Vec<String> = summary.problems.iter().cloned().chain(errors).collect();
+            let failures: Vec<String> = summary
+                .problems
+                .iter()
+                .chain(&summary.vanished)
+                .cloned()
+                .chain(errors)
+                .collect();
             Err(diagnostic("EnumerationIncomplete", failures.join("; ")))
         }
         // The runtime logs it.

@@ -366,11 +366,67 @@ fn a_family_with_nothing_unfinished_follows_the_others() {
 #[test]
 fn a_version_that_is_gone_and_listed_is_reported() {
     let found = file("a", 300, 1);
-    let plan = planned(vec![found.clone()], vec![row(found, State::Gone)], vec![]);
-    assert_eq!(
-        (plan.send.len(), plan.warnings[0].as_str()),
-        (0, "audit/a is recorded as gone, yet RDS lists it")
+    let plan = planned(
+        vec![found.clone()],
+        vec![row(found.clone(), State::Gone)],
+        vec![],
     );
+    assert_eq!(plan.send.len(), 0);
+    let said = "audit/a is recorded as gone, yet RDS lists it";
+    assert!(plan.warnings[0].starts_with(said), "{:?}", plan.warnings);
+    let dismissed = Row {
+        dismissed_at: Some(at(400)),
+        ..row(found.clone(), State::Gone)
+    };
+    assert!(
+        planned(vec![found], vec![dismissed], vec![])
+            .warnings
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_backfill_sends_what_the_table_does_not_know_of_a_time_range_and_wakes_what_is_unfinished() {
+    let [before, first, last, after] =
+        [("a", 201), ("b", 200), ("c", 100), ("d", 99)].map(|(name, at)| file(name, at, 1));
+    let states = [
+        ("e", State::Queued),
+        ("f", State::Leased),
+        ("g", State::Quarantined),
+        ("h", State::Gone),
+        ("i", State::Complete),
+    ];
+    let known: Vec<(LogFile, State)> = states
+        .into_iter()
+        .map(|(name, state)| (file(name, 150, 1), state))
+        .collect();
+    let listing = Listing {
+        files: [before, first.clone(), last.clone(), after]
+            .into_iter()
+            .chain(known.iter().map(|(file, _)| file.clone()))
+            .collect(),
+        ..Listing::default()
+    };
+    let rows = known.iter().map(|(file, state)| row(file.clone(), *state));
+    let known = Known {
+        rows: rows.collect(),
+        // A watermark is no limit.
+        marks: vec![mark(Family::Other, Some(10), 10)],
+        ..Known::default()
+    };
+    let plan = backfill(&listing, &known, &(at(200)..=at(100)), at(0), TIMING);
+    assert_eq!(plan.send, [first, last]);
+    let again: Vec<&str> = plan
+        .resend
+        .iter()
+        .map(|resend| resend.file.name.as_str())
+        .collect();
+    assert_eq!(again, ["audit/e", "audit/f"]);
+    assert_eq!(
+        plan.warnings,
+        ["audit/g is quarantined: auditferry requeue"]
+    );
+    assert!(plan.watermarks.is_empty());
 }
 
 #[test]

@@ -128,17 +128,42 @@ pub struct Mark {
     pub listed: u64,
 }
 
-/// An instance that was listed at least once.
+/// Whether an instance is still there, as far as the producer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// RDS has it.
+    There,
+    /// RDS has it no more, and it has unfinished versions.
+    Vanished,
+    /// RDS has it no more, and all its versions are finished.
+    Closed,
+}
+
+impl Presence {
+    const ALL: [Self; 3] = [Self::There, Self::Vanished, Self::Closed];
+
+    /// The word in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::There => "There",
+            Self::Vanished => "Vanished",
+            Self::Closed => "Closed",
+        }
+    }
+}
+
+/// An instance that was enumerated at least once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     /// Its identity.
     pub resource_id: String,
-    /// Its name when it was registered.
+    /// Its name when it was last there.
     pub name: String,
     /// Its cluster's name then.
     pub cluster: String,
-    /// When it was first found to be gone from RDS with unfinished versions; `None` while it is there.
-    pub vanished_at: Option<Timestamp>,
+    /// Whether it still is.
+    pub presence: Presence,
 }
 
 /// An item that this program did not write, or that somebody changed.
@@ -225,6 +250,18 @@ impl Fields<'_> {
             .map_err(|_out_of_range| self.malformed(attribute))
     }
 
+    fn one_of<T: Copy, const N: usize>(
+        &self,
+        attribute: &'static str,
+        all: [T; N],
+        word: fn(T) -> &'static str,
+    ) -> Result<T, Malformed> {
+        let text = self.text(attribute)?;
+        all.into_iter()
+            .find(|one| word(*one) == text)
+            .ok_or_else(|| self.malformed(attribute))
+    }
+
     fn resource_id(&self, attribute: &'static str) -> Result<String, Malformed> {
         let id = self.text(attribute)?;
         let id = id.strip_prefix(INSTANCE).map(str::to_owned);
@@ -262,7 +299,6 @@ impl Row {
     /// Reads an item of the table.
     pub fn read(item: &Item) -> Result<Self, Malformed> {
         let fields = Fields(item);
-        let state = fields.text("state")?;
         let version = Version::new(fields.number("last_written")?, fields.number("size")?);
         Ok(Self {
             message: Message {
@@ -279,10 +315,7 @@ impl Row {
                     twins: fields.number("twins")?,
                 },
             },
-            state: State::ALL
-                .into_iter()
-                .find(|known| known.as_str() == state)
-                .ok_or_else(|| fields.malformed("state"))?,
+            state: fields.one_of("state", State::ALL, State::as_str)?,
             generation: fields.number("generation")?,
             attempts: fields.number("attempts")?,
             owner: fields.text("owner").ok(),
@@ -328,7 +361,7 @@ impl Registered {
             resource_id: fields.resource_id("sk")?,
             name: fields.text("instance")?,
             cluster: fields.text("cluster")?,
-            vanished_at: fields.time("vanished_at")?,
+            presence: fields.one_of("presence", Presence::ALL, Presence::as_str)?,
         })
     }
 }

@@ -298,22 +298,16 @@ pub fn enumerated(mark: &Mark, watermark: Option<Timestamp>) -> Transition {
     }
 }
 
-/// An instance is there, or with `vanished_at`, is not any more.
+/// An instance is there, or is not any more.
 pub fn registered(instance: &Registered) -> Transition {
-    let mut values = vec![
+    let values = vec![
         ("instance", text(&instance.name)),
         ("cluster", text(&instance.cluster)),
+        ("presence", text(instance.presence.as_str())),
     ];
-    let vanished_at = instance.vanished_at.map(|at| ("vanished_at", time(at)));
-    let remove = if vanished_at.is_some() {
-        ""
-    } else {
-        " REMOVE #vanished_at"
-    };
-    values.extend(vanished_at);
     Transition {
         step: Step::Register,
-        update: format!("SET {}{remove}", assignments(&values)),
+        update: format!("SET {}", assignments(&values)),
         condition: None,
         values,
     }

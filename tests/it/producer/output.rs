@@ -88,6 +88,7 @@ async fn results_are_a_table_for_people_and_json_for_programs() -> anyhow::Resul
             "resent": 0,
             "failures": 0,
             "problems": [],
+            "vanished": [],
             "not_started": [],
             "other_engines": [],
             "instances": [

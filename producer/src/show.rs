@@ -1,0 +1,254 @@
+//! Results of the operator's commands as people read them.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use shared::checkpoint::State;
+use shared::queue::Depth;
+
+use crate::dismiss::Dismissal;
+use crate::requeue::{Letter, Outcome, Request, Source};
+use crate::run::Summary;
+use crate::status::{InstanceStatus, Status};
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header.iter().copied());
+    table
+}
+
+fn right(value: impl ToString) -> Cell {
+    Cell::new(value).set_alignment(CellAlignment::Right)
+}
+
+fn lines(title: &str, lines: &[String]) -> String {
+    let mut text = String::new();
+    if !lines.is_empty() {
+        text.push_str(title);
+        for line in lines {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What a run of the producer did.
+pub(crate) fn summary(summary: &Summary) -> String {
+    let mut rows = table(&[
+        "cluster",
+        "instance",
+        "listed",
+        if summary.dry_run { "due" } else { "sent" },
+        "sent again",
+        "",
+    ]);
+    for report in &summary.instances {
+        rows.add_row([
+            Cell::new(&report.cluster),
+            Cell::new(&report.instance),
+            right(report.listed),
+            right(report.sent),
+            right(report.resent),
+            Cell::new(if report.error.is_some() { "FAILED" } else { "" }),
+        ]);
+    }
+    let of_instance = |name: &str, text: &String| format!("{name}: {text}");
+    let each = summary.instances.iter();
+    let due: Vec<String> = each
+        .clone()
+        .flat_map(|report| {
+            report
+                .due
+                .iter()
+                .map(|due| of_instance(&report.instance, due))
+        })
+        .collect();
+    let warnings: Vec<String> = each
+        .clone()
+        .flat_map(|report| {
+            report
+                .warnings
+                .iter()
+                .map(|warning| of_instance(&report.instance, warning))
+        })
+        .collect();
+    let errors = each.filter_map(|report| {
+        report
+            .error
+            .as_ref()
+            .map(|error| of_instance(&report.instance, error))
+    });
+    let failures: Vec<String> = summary.problems.iter().cloned().chain(errors).collect();
+    [
+        format!("{rows}\n"),
+        lines("due:", &due),
+        lines(
+            "not of an engine with audit log files of this kind:",
+            &summary.other_engines,
+        ),
+        lines("left for the next run:", &summary.not_started),
+        lines("warnings:", &warnings),
+        lines("vanished:", &summary.vanished),
+        lines("failures:", &failures),
+    ]
+    .concat()
+}
+
+/// Where every instance stands.
+pub(crate) fn status(status: &Status) -> String {
+    let mut header = vec![
+        "cluster",
+        "instance",
+        "watermark",
+        "last enumerated",
+        "oldest unfinished",
+    ];
+    header.extend(State::ALL.map(State::as_str));
+    let mut rows = table(&header);
+    for instance in &status.instances {
+        let mut row = vec![
+            Cell::new(&instance.cluster),
+            Cell::new(&instance.instance),
+            Cell::new(watermarks(instance)),
+            Cell::new(
+                instance
+                    .last_enumerated_at
+                    .as_deref()
+                    .map_or("never", to_the_second),
+            ),
+            Cell::new(oldest(instance)),
+        ];
+        row.extend(
+            State::ALL.map(|state| right(instance.states.get(&state).copied().unwrap_or_default())),
+        );
+        rows.add_row(row);
+    }
+    let depth = |depth: Depth| {
+        format!(
+            "{} waiting, {} in flight, {} delayed",
+            depth.visible, depth.in_flight, depth.delayed
+        )
+    };
+    [
+        format!("{rows}\n"),
+        format!("queue: {}\n", depth(status.queue)),
+        format!("dead-letter queue: {}\n", depth(status.dead_letter_queue)),
+        lines("needs a person:", &status.attention),
+    ]
+    .concat()
+}
+
+fn watermarks(instance: &InstanceStatus) -> String {
+    let each = instance.watermarks.iter().map(|(family, watermark)| {
+        format!("{family} {}", watermark.as_deref().unwrap_or("none yet"))
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
+fn oldest(instance: &InstanceStatus) -> String {
+    let Some(oldest) = &instance.oldest_unfinished else {
+        return String::new();
+    };
+    let age = std::time::Duration::from_secs(oldest.age_seconds);
+    format!("{} ({})", oldest.file, humantime::format_duration(age))
+}
+
+/// RFC 3339 without the fraction.
+fn to_the_second(time: &str) -> &str {
+    time.split_once('.').map_or(time, |(whole, _)| whole)
+}
+
+/// What became of what was quarantined.
+pub(crate) fn letters(letters: &[Letter], request: &Request) -> String {
+    let mut rows = table(&[
+        "instance",
+        "log file",
+        "reason",
+        if request.dry_run {
+            "would be"
+        } else {
+            "outcome"
+        },
+    ]);
+    for letter in letters {
+        let outcome = match letter.outcome {
+            Outcome::Requeued => "requeued".to_owned(),
+            Outcome::Finished => "deleted: its version is finished".to_owned(),
+            Outcome::Left => format!("left: {}", letter.error.as_deref().unwrap_or("unknown")),
+        };
+        rows.add_row([
+            letter.instance.as_deref().unwrap_or("?"),
+            letter.file.as_deref().unwrap_or("?"),
+            letter.reason.as_deref().unwrap_or("none given"),
+            &outcome,
+        ]);
+    }
+    let count = |outcome| {
+        letters
+            .iter()
+            .filter(|letter| letter.outcome == outcome)
+            .count()
+    };
+    let (requeued, finished, left) = (
+        count(Outcome::Requeued),
+        count(Outcome::Finished),
+        count(Outcome::Left),
+    );
+    let totals =
+        format!("{requeued} requeued, {finished} already finished, {left} left as they are");
+    let note = if request.dry_run {
+        " (dry run: nothing was changed)"
+    } else {
+        ""
+    };
+    if letters.is_empty() {
+        match request.from {
+            Source::Dlq => "no dead letters".to_owned(),
+            Source::Checkpoint => "no quarantined versions".to_owned(),
+        }
+    } else {
+        format!("{rows}\n{totals}{note}")
+    }
+}
+
+/// What was given up.
+pub(crate) fn dismissals(dismissals: &[Dismissal], dry_run: bool) -> String {
+    let mut rows = table(&[
+        "instance",
+        "log file",
+        "last written",
+        "bytes",
+        "was",
+        if dry_run { "would be" } else { "is" },
+    ]);
+    for version in dismissals {
+        rows.add_row([
+            Cell::new(&version.instance),
+            Cell::new(&version.file),
+            Cell::new(to_the_second(&version.last_written)),
+            right(version.size),
+            Cell::new(version.state),
+            Cell::new(if version.dismissed {
+                "Gone, dismissed"
+            } else {
+                "as it was: a worker has it, or has shipped it meanwhile"
+            }),
+        ]);
+    }
+    let done = dismissals
+        .iter()
+        .filter(|version| version.dismissed)
+        .count();
+    if dismissals.is_empty() {
+        "nothing to dismiss: no such version is quarantined or gone, or unfinished and vanished"
+            .to_owned()
+    } else if dry_run {
+        format!("{rows}\n{done} would be dismissed (dry run: nothing was changed)")
+    } else {
+        format!(
+            "{rows}\n{done} dismissed; their dead letters, if any, go with the next auditferry requeue"
+        )
+    }
+}
