@@ -9,10 +9,16 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_rds::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_sqs::config::retry::{RetryConfig, RetryPartition};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::service_config::ServiceConfigKey;
+use xmlparser::{ElementEnd, Token, Tokenizer};
 
 use crate::queue::LONG_POLL;
 
@@ -98,7 +104,7 @@ impl Aws {
             .clone()
             .retry_partition(RetryPartition::new("sqs-poll"))
             .timeout_config(timeouts(LONG_POLL + POLL_SLACK));
-        let rds = aws_sdk_rds::config::Builder::from(config)
+        let rds = rds(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
             .retry_config(RetryConfig::adaptive().with_max_attempts(RDS_ATTEMPTS));
         let s3 = aws_sdk_s3::config::Builder::from(config)
@@ -123,6 +129,70 @@ impl Aws {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
         })
+    }
+}
+
+/// The settings of an RDS client, without timeouts and retries.
+pub fn rds(config: &SdkConfig) -> aws_sdk_rds::config::Builder {
+    aws_sdk_rds::config::Builder::from(config).interceptor(WholeXml)
+}
+
+/// Refuses an answer of RDS that is not XML from beginning to end.
+///
+/// The SDK takes what it can read of one that is cut short or damaged: a listing without the entries, and without the
+/// marker, that would have come after.
+#[derive(Debug)]
+struct WholeXml;
+
+impl Intercept for WholeXml {
+    fn name(&self) -> &'static str {
+        "WholeXml"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.output_or_error().is_err() {
+            return Ok(()); // it says more than we would
+        }
+        let body = context.response().body().bytes().unwrap_or_default();
+        whole_xml(std::str::from_utf8(body)?)
+    }
+}
+
+/// `Err` unless every element that is opened is closed, and nothing is out of place.
+fn whole_xml(xml: &str) -> Result<(), BoxError> {
+    let mut open = Vec::new();
+    for token in Tokenizer::from(xml) {
+        match token? {
+            Token::ElementStart { prefix, local, .. } => open.push((prefix, local)),
+            Token::ElementEnd { end, .. } => match end {
+                ElementEnd::Open => {}
+                ElementEnd::Empty => {
+                    open.pop();
+                }
+                ElementEnd::Close(prefix, local) => {
+                    let opened = open.pop();
+                    if opened.map(|(p, l)| (p.as_str(), l.as_str()))
+                        != Some((prefix.as_str(), local.as_str()))
+                    {
+                        return Err(format!("</{local}> closes another element").into());
+                    }
+                }
+            },
+            // The SDK stops reading at an attribute that it cannot unescape.
+            Token::Attribute { local, value, .. } if value.contains('&') => {
+                return Err(format!("a reference in attribute {local}").into());
+            }
+            _ => {}
+        }
+    }
+    match open.last() {
+        Some((_, local)) => Err(format!("the answer ends within <{local}>").into()),
+        None => Ok(()),
     }
 }
 
@@ -363,6 +433,24 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_rds_is_read_whole_or_not_at_all() {
+        let whole = "<?xml version=\"1.0\"?>\n<r:A xmlns:r=\"urn\"><B>1 &amp; 2</B><C/></r:A>\n";
+        assert!(whole_xml(whole).is_ok());
+        for (found, damaged, why) in [
+            ("</r:A>\n", "", "ends within <A>"),
+            ("</B><C/></r:A>\n", "", "ends within <B>"),
+            ("</B>", "</D>", "</D> closes another"),
+            ("</r:A>", "</A>", "</A> closes another"),
+            ("<C/>", "<C", ""),
+            ("1", "\u{1}", ""),
+            ("urn", "&urn;", "a reference in attribute r"),
+        ] {
+            let error = whole_xml(&whole.replace(found, damaged)).unwrap_err();
+            assert!(error.to_string().contains(why), "{damaged:?}: {error}");
+        }
+    }
 
     #[test]
     fn what_was_signed_is_not_repeated() {
