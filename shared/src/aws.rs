@@ -336,7 +336,8 @@ fn meaning(code: Option<&str>, status: Option<u16>) -> Meaning {
             Meaning::Environment
         }
         (_, Some(401 | 403)) => Meaning::Environment,
-        (_, Some(408 | 429 | 500..) | None) => Meaning::Transient,
+        // 2xx: done, but the answer cannot be read.
+        ("", Some(200..300)) | (_, Some(408 | 429 | 500..) | None) => Meaning::Transient,
         (_, Some(_)) => Meaning::Refused,
     }
 }
@@ -474,6 +475,7 @@ mod tests {
             (None, Some(429), Transient),
             (None, Some(403), Environment), // HEAD has no body, so no code
             (None, Some(400), Refused),
+            (None, Some(200), Transient), // an answer that cannot be read
             (Some("Throttling"), Some(400), Transient),
             (
                 Some("ProvisionedThroughputExceededException"),
