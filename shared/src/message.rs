@@ -87,7 +87,10 @@ impl Message {
             size: i64::try_from(file.version.size).expect("a version's size came from an i64"),
             twins: file.twins,
         };
-        serde_json::to_string(&wire).expect("strings and numbers always serialize")
+        let body = serde_json::to_string(&wire).expect("strings and numbers always serialize");
+        // SQS takes characters of XML 1.0 only; JSON itself escapes all others that it does not take.
+        body.replace('\u{FFFE}', r"\ufffe")
+            .replace('\u{FFFF}', r"\uffff")
     }
 
     /// Reads a body; fields that it does not know are ignored.
@@ -155,6 +158,16 @@ mod tests {
             .to_wire()
             .replace(r#"{"v":1"#, r#"{"v":1,"later":[true]"#);
         assert_eq!(Message::from_wire(&wire).unwrap(), twins);
+    }
+
+    #[test]
+    fn a_body_has_only_characters_that_sqs_takes() {
+        let mut odd = message();
+        odd.file.name = "audit/\0\u{1F}\u{7F}\u{FFFD}\u{FFFE}\u{FFFF}\u{10FFFF}".to_owned();
+        let wire = odd.to_wire();
+        assert!(wire.contains(r"audit/\u0000\u001f"), "{wire}");
+        assert!(wire.contains("\u{FFFD}\\ufffe\\uffff\u{10FFFF}"), "{wire}");
+        assert_eq!(Message::from_wire(&wire).unwrap(), odd);
     }
 
     #[test]
