@@ -1,5 +1,7 @@
 //! Bytes into S3 by compare-and-swap: per key the committed versions only ever increase.
 
+use std::collections::HashMap;
+
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -59,6 +61,24 @@ pub struct Archived {
 }
 
 impl Archived {
+    /// Reads an object's metadata.
+    pub fn read(etag: String, metadata: Option<&HashMap<String, String>>) -> Self {
+        let text = |name| metadata.and_then(|all| all.get(name));
+        // Spelled as we spell it, or it is not ours.
+        let number = |name| {
+            let number = text(name)?.parse::<i64>().ok()?;
+            (number.to_string() == *text(name)?).then_some(number)
+        };
+        let version = number(LAST_WRITTEN)
+            .zip(number(SOURCE_SIZE))
+            .and_then(|(at, size)| Version::new(at, size));
+        Self {
+            etag,
+            version,
+            resource_id: text(RESOURCE_ID).cloned(),
+        }
+    }
+
     /// How a version stands to it; `None`: it may be replaced.
     pub fn beside(&self, instance: &Instance, version: Version) -> Option<Beside> {
         if self
@@ -70,6 +90,19 @@ impl Archived {
         }
         self.version.map(|archived| version.beside(archived))
     }
+}
+
+/// The metadata of an object, for [`Archived::read`]; all but the hash.
+pub fn metadata(message: &Message, generation: u64) -> [(String, String); 4] {
+    let Message { instance, file } = message;
+    let Version { last_written, size } = file.version;
+    [
+        (LAST_WRITTEN, last_written.as_millisecond().to_string()),
+        (SOURCE_SIZE, size.to_string()),
+        (RESOURCE_ID, instance.resource_id.clone()),
+        (GENERATION, generation.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 /// How an upload ended.
@@ -150,27 +183,11 @@ impl Archive {
             }
             Err(error) => return Err(CallError::new(OPERATION, &error)),
         };
-        let number = |name| {
-            head.metadata()
-                .and_then(|all| all.get(name))
-                .and_then(|text| text.parse().ok())
-        };
-        let version = number(LAST_WRITTEN)
-            .zip(number(SOURCE_SIZE))
-            .and_then(|(at, size)| Version::new(at, size));
         let etag = head
             .e_tag
             .clone()
             .ok_or_else(|| CallError::nonsense(OPERATION, "an object without ETag"))?;
-        let resource_id = head
-            .metadata()
-            .and_then(|all| all.get(RESOURCE_ID))
-            .cloned();
-        Ok(Some(Archived {
-            etag,
-            version,
-            resource_id,
-        }))
+        Ok(Some(Archived::read(etag, head.metadata())))
     }
 }
 
@@ -244,7 +261,11 @@ impl Upload {
                 .content_type(self.archive.codec.content_type())
                 .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
                 .checksum_type(ChecksumType::FullObject)
-                .set_metadata(Some(self.metadata().into_iter().collect()));
+                .set_metadata(Some(
+                    metadata(&self.message, self.generation)
+                        .into_iter()
+                        .collect(),
+                ));
             let created = step::take(Step::CreateUpload, request.send())
                 .await
                 .map_err(|error| CallError::new("CreateMultipartUpload", &error))?;
@@ -370,8 +391,7 @@ impl Upload {
             }
             return Ok(written);
         }
-        let metadata = self
-            .metadata()
+        let metadata = metadata(&self.message, self.generation)
             .into_iter()
             .chain([(SHA256.to_owned(), content.sha256.clone())]);
         let request = self
@@ -390,29 +410,6 @@ impl Upload {
             .checksum_crc64_nvme(crc);
         let answer = step::take(Step::PutObject, request.send()).await;
         written("PutObject", answer.map(|done| done.e_tag))
-    }
-
-    fn metadata(&self) -> [(String, String); 4] {
-        [
-            (
-                LAST_WRITTEN.to_owned(),
-                self.message
-                    .file
-                    .version
-                    .last_written
-                    .as_millisecond()
-                    .to_string(),
-            ),
-            (
-                SOURCE_SIZE.to_owned(),
-                self.message.file.version.size.to_string(),
-            ),
-            (
-                RESOURCE_ID.to_owned(),
-                self.message.instance.resource_id.clone(),
-            ),
-            (GENERATION.to_owned(), self.generation.to_string()),
-        ]
     }
 
     /// Takes back what was sent and not committed. What this cannot reach, the bucket's lifecycle rule does.
@@ -474,4 +471,36 @@ where
 /// A checksum as S3 writes it: base64 of the big-endian bytes.
 fn encoded(crc: u64) -> String {
     aws_smithy_types::base64::encode(crc.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_metadata_spelled_as_ours_is_a_version() {
+        let version = |at: &str, size: &str| {
+            let metadata = [(LAST_WRITTEN, at), (SOURCE_SIZE, size)];
+            let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Archived::read("etag".to_owned(), Some(&metadata.into())).version
+        };
+        assert_eq!(
+            version("1727784000123", "1000123"),
+            Version::new(1_727_784_000_123, 1_000_123)
+        );
+        for (at, size) in [
+            ("+1727784000123", "5"),
+            ("01727784000123", "5"),
+            ("1727784000123", "+5"),
+            ("1727784000123", "05"),
+            ("1727784000123", "-0"),
+            ("1727784000123 ", "5"),
+            ("-1", "5"),
+            ("10000000000000", "5"),
+            ("", ""),
+        ] {
+            assert_eq!(version(at, size), None, "{at:?} {size:?}");
+        }
+        assert_eq!(Archived::read("etag".to_owned(), None).version, None);
+    }
 }
