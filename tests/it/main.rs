@@ -37,5 +37,8 @@ mod status;
 // Settings: what programs say of them, what the README says, and what bad ones come to.
 mod settings;
 
+// Whatever comes in: the fuzz targets, on their corpus and on mutations of it.
+mod fuzz;
+
 // The repository's own rules.
 mod tidy;

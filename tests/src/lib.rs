@@ -26,3 +26,6 @@ pub mod proxy;
 
 // What RDS has to serve: realistic audit logs, seeded.
 pub mod generate;
+
+// What must hold for any input at all.
+pub mod fuzz;

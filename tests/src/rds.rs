@@ -34,7 +34,7 @@ mod answers;
 // 4. The answer, or what is left of it, onto the wire.
 mod body;
 // How RDS spells answers and errors.
-mod xml;
+pub(crate) mod xml;
 
 #[cfg(test)]
 mod tests;

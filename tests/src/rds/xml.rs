@@ -7,17 +7,17 @@ use axum::http::StatusCode;
 const NAMESPACE: &str = "http://rds.amazonaws.com/doc/2014-10-31/";
 
 /// `<name>inner</name>`, where `inner` is XML already.
-pub(super) fn element(name: &str, inner: &str) -> String {
+pub(crate) fn element(name: &str, inner: &str) -> String {
     format!("<{name}>{inner}</{name}>")
 }
 
 /// `<name>value</name>`, where `value` is text to be escaped.
-pub(super) fn text(name: &str, value: impl Display) -> String {
+pub(crate) fn text(name: &str, value: impl Display) -> String {
     element(name, &escape(&value.to_string()))
 }
 
 /// The answer to `action`.
-pub(super) fn response(action: &str, result: &str, request_id: &str) -> String {
+pub(crate) fn response(action: &str, result: &str, request_id: &str) -> String {
     let result = element(&format!("{action}Result"), result);
     let metadata = element("ResponseMetadata", &text("RequestId", request_id));
     format!("<{action}Response xmlns=\"{NAMESPACE}\">{result}{metadata}</{action}Response>")
