@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -20,6 +21,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::service_config::ServiceConfigKey;
 use xmlparser::{ElementEnd, Token, Tokenizer};
 
+use crate::credentials::Keys;
 use crate::queue::LONG_POLL;
 
 /// How long a connection may take to open.
@@ -45,8 +47,8 @@ const RDS_ATTEMPTS: u32 = 8;
 pub struct Aws {
     /// The region that requests are signed for.
     pub region: String,
-    /// For requests that we sign ourselves.
-    pub credentials: SharedCredentialsProvider,
+    /// For requests that we sign ourselves. All clients have the same.
+    pub credentials: Keys,
     /// The RDS endpoint as the SDK resolves it, without a trailing slash.
     pub rds_endpoint: String,
     /// Everything of the queues but long polls.
@@ -92,6 +94,15 @@ impl Aws {
             .map(Region::to_string)
             .filter(|region| !region.is_empty())
             .ok_or(Unusable::NoRegion)?;
+        let provider = config
+            .credentials_provider()
+            .ok_or(Unusable::NoCredentials)?;
+        let credentials = Keys::new(provider);
+        let config = &config
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .identity_cache(IdentityCache::no_cache())
+            .build();
         let timeouts = |attempt| {
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -99,32 +110,34 @@ impl Aws {
                 .build()
         };
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
-        let sqs = aws_sdk_sqs::config::Builder::from(config).retry_config(retries.clone());
-        let poll = sqs
+        let sqs = aws_sdk_sqs::config::Builder::from(config)
+            .timeout_config(timeouts(CONTROL_TIMEOUT))
+            .retry_config(retries.clone())
+            .retry_classifier(credentials.clone());
+        let sqs_poll = sqs
             .clone()
-            .retry_partition(RetryPartition::new("sqs-poll"))
-            .timeout_config(timeouts(LONG_POLL + POLL_SLACK));
+            .timeout_config(timeouts(LONG_POLL + POLL_SLACK))
+            .retry_partition(RetryPartition::new("sqs-poll"));
         let rds = rds(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
-            .retry_config(RetryConfig::adaptive().with_max_attempts(RDS_ATTEMPTS));
+            .retry_config(RetryConfig::adaptive().with_max_attempts(RDS_ATTEMPTS))
+            .retry_classifier(credentials.clone());
         let s3 = aws_sdk_s3::config::Builder::from(config)
             .timeout_config(timeouts(DATA_TIMEOUT))
             .retry_config(retries.clone())
+            .retry_classifier(credentials.clone())
             // Endpoints of one's own seldom have a DNS name per bucket.
             .force_path_style(endpoint_override(config, "S3").is_some());
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
-            .retry_config(retries);
+            .retry_config(retries)
+            .retry_classifier(credentials.clone());
         Ok(Self {
-            credentials: config
-                .credentials_provider()
-                .ok_or(Unusable::NoCredentials)?,
+            credentials,
             rds_endpoint: rds_endpoint(config, &region).await?,
             region,
-            sqs: aws_sdk_sqs::Client::from_conf(
-                sqs.timeout_config(timeouts(CONTROL_TIMEOUT)).build(),
-            ),
-            sqs_poll: aws_sdk_sqs::Client::from_conf(poll.build()),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
+            sqs_poll: aws_sdk_sqs::Client::from_conf(sqs_poll.build()),
             rds: aws_sdk_rds::Client::from_conf(rds.build()),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),

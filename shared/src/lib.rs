@@ -35,6 +35,9 @@ pub mod step;
 // Around it all: AWS clients and what their errors mean.
 pub mod aws;
 
+// What requests are signed with.
+pub mod credentials;
+
 // Settings that every program has.
 pub mod config;
 

@@ -2,6 +2,8 @@
 
 // Answers get lost between us and S3, the table, the queue.
 mod answers;
+// Credentials end.
+mod credentials;
 // RDS answers late, wrongly, or half.
 mod download;
 // Something is missing or forbidden: nothing may be lost, and nobody flooded with errors.

@@ -21,6 +21,9 @@ pub mod stack;
 // RDS: lists, serves, stalls, truncates, refuses.
 pub mod rds;
 
+// What ECS has for a container: credentials, protection from scale-in.
+pub mod ecs;
+
 // Between a program and the stack: loses and forges answers.
 pub mod proxy;
 

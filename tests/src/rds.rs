@@ -106,16 +106,27 @@ impl Rds {
         self.state().access.clone()
     }
 
-    /// Accepts other credentials from now on, which have not expired.
+    /// Accepts other credentials instead from now on, which have not expired.
     pub fn set_access(&self, access: Access) {
         let mut state = self.state();
+        state.expired.remove(&access.access_key);
         state.access = access;
-        state.token_expired = false;
+    }
+
+    /// Accepts these credentials, too.
+    pub fn add_access(&self, access: Access) {
+        self.state().others.push(access);
     }
 
     /// Answers `ExpiredToken` until [`Rds::set_access`].
     pub fn expire_token(&self) {
-        self.state().token_expired = true;
+        let access_key = self.access().access_key;
+        self.expire(&access_key);
+    }
+
+    /// Answers `ExpiredToken` to whoever comes with this access key.
+    pub fn expire(&self, access_key: &str) {
+        self.state().expired.insert(access_key.to_owned());
     }
 
     /// Sets the server's clock to the true time plus `offset`.

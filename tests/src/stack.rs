@@ -27,6 +27,8 @@ use tokio::sync::OnceCell;
 
 pub use self::resources::Resources;
 
+use crate::rds::Access;
+
 /// The access key that the stack accepts; AWS's own example.
 pub const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 /// The secret that belongs to it.
@@ -152,6 +154,21 @@ impl Stack {
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::builder().operation_timeout(REQUEST).build())
             .build()
+    }
+
+    /// Accepts these credentials, too; or answers `ExpiredToken` to them from now on.
+    pub async fn accept(&self, access: &Access, expired: bool) -> anyhow::Result<()> {
+        let body = serde_json::json!({
+            "access_key": access.access_key,
+            "secret_key": access.secret_key,
+            "session_token": access.session_token,
+            "expired": expired,
+        });
+        let client = reqwest::Client::builder().build()?;
+        let request = client.put(format!("{}/_credentials", self.endpoint));
+        let answer = request.body(body.to_string()).send().await?;
+        answer.error_for_status()?;
+        Ok(())
     }
 
     /// The environment variables with which a program of ours finds the stack.

@@ -2,7 +2,8 @@
 
 Usage: serve.py ACCESS_KEY SECRET_KEY SESSION_TOKEN REGION ACCOUNT
 
-Prints `listening PORT` once it serves on 127.0.0.1:PORT. Lives as long as its standard input is open:
+Prints `listening PORT` once it serves on 127.0.0.1:PORT. Besides these credentials it accepts those that
+`PUT /_credentials` brings as JSON, until it says of them that they are expired. Lives as long as its standard input is open:
 the harness holds the other end, and the kernel closes that end however the harness dies.
 """
 
@@ -28,7 +29,9 @@ from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
 ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, REGION, ACCOUNT = sys.argv[1:]
-CREDENTIALS = Credentials(ACCESS_KEY, SECRET_KEY, SESSION_TOKEN)
+# By access key. Those that have expired are known still.
+CREDENTIALS = {ACCESS_KEY: Credentials(ACCESS_KEY, SECRET_KEY, SESSION_TOKEN)}
+EXPIRED = set()
 # Requests that name their operation in a header; everything else is a form (RDS, …) or S3.
 TARGETS = {"AmazonSQS": "sqs", "DynamoDB_20120810": "dynamodb"}
 # S3 takes bodies whose hash nobody knew in time, …
@@ -39,7 +42,7 @@ MAX_SKEW = datetime.timedelta(minutes=15)
 
 
 class Refused(Exception):
-    """Carries the code and the message of an error of AWS."""
+    """Carries the code, the message and, unless it is 403, the status of an error of AWS."""
 
 
 def verify(scope, body):
@@ -57,8 +60,12 @@ def verify(scope, body):
     access_key, _, credential_scope = fields.get("Credential", "").partition("/")
     service = service_of(headers, credential_scope)
 
-    if access_key != ACCESS_KEY or headers.get("x-amz-security-token") != SESSION_TOKEN:
+    credentials = CREDENTIALS.get(access_key)
+    if credentials is None or headers.get("x-amz-security-token") != credentials.token:
         raise Refused("InvalidClientTokenId", "The access key or the security token is not the stack's.")
+    if access_key in EXPIRED:
+        code = "ExpiredToken" if service == "s3" else "com.amazon.coral.service#ExpiredTokenException"
+        raise Refused(code, "The security token included in the request is expired", 403 if service == "sqs" else 400)
     expected = f"{timestamp[:8]}/{REGION}/{service}/aws4_request"
     if credential_scope != expected:
         raise Refused("SignatureDoesNotMatch", f"Credential should be scoped to {expected}, not {credential_scope}.")
@@ -84,7 +91,7 @@ def verify(scope, body):
     raw = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     request = AWSRequest(method=scope["method"], url="http://host" + raw.decode("latin-1"), headers=headers)
     request.context["timestamp"] = timestamp
-    auth = (S3SigV4Auth if service == "s3" else SigV4Auth)(CREDENTIALS, service, REGION)
+    auth = (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, REGION)
     # Clients choose which headers to sign; botocore would sign all of them.
     chosen = HTTPHeaders()
     for name in signed:
@@ -102,6 +109,12 @@ def verify(scope, body):
         raise Refused("SignatureDoesNotMatch", "A signature of a chunk or of the trailer does not match.")
 
 
+def learn(access_key, secret_key, session_token, expired):
+    """Accepts credentials, or calls them expired."""
+    CREDENTIALS[access_key] = Credentials(access_key, secret_key, session_token)
+    (EXPIRED.add if expired else EXPIRED.discard)(access_key)
+
+
 def service_of(headers, credential_scope):
     """The service that will answer, told from the request and not from what the signature claims."""
     claimed = (credential_scope.split("/") + ["", ""])[2]
@@ -113,8 +126,8 @@ def service_of(headers, credential_scope):
 
 
 async def refuse(send, scope, refused):
-    """Answers 403: JSON to SQS and DynamoDB, XML to S3, wrapped XML to forms."""
-    code, message = refused.args
+    """Answers with JSON to SQS and DynamoDB, XML to S3, wrapped XML to forms."""
+    code, message, status = (*refused.args, 403)[:3]
     sent = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     if "x-amz-target" in sent:
         kind, text = b"application/x-amz-json-1.0", json.dumps({"__type": code, "message": message})
@@ -124,7 +137,7 @@ async def refuse(send, scope, refused):
         kind, text = b"application/xml", f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
     body = b"" if scope["method"] == "HEAD" else text.encode()
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -157,6 +170,10 @@ def verified(emulator, port):
         body = await read(receive)
         if body is None:
             return None
+        if scope["path"] == "/_credentials":
+            learn(**json.loads(body))
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b""})
         try:
             verify(scope, body)
         except Refused as refused:

@@ -4,8 +4,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -15,9 +13,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use shared::aws::{Aws, CallError, chain};
+use shared::credentials::Keys;
 use shared::listing::says_later;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::DownloadTimeouts;
@@ -35,12 +33,6 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
 
 /// How much of an error's body is kept.
 const ERROR_BODY: usize = 1024;
-
-/// Credentials this close to their end are asked for anew.
-const EXPIRES_SOON: Duration = Duration::from_mins(5);
-
-/// How long the provider of credentials may take.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there are no bytes, or not the right ones.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +80,7 @@ enum Answer {
 #[derive(Debug)]
 pub struct Source {
     http: reqwest::Client,
-    provider: SharedCredentialsProvider,
-    cached: Mutex<Option<Credentials>>,
+    credentials: Keys,
     /// What to add to our clock to have AWS's. The SDK's own correction does not reach a request signed by hand.
     skew: Mutex<SignedDuration>,
     endpoint: String,
@@ -108,8 +99,7 @@ impl Source {
             .build()?;
         Ok(Self {
             http,
-            provider: aws.credentials.clone(),
-            cached: Mutex::new(None),
+            credentials: aws.credentials.clone(),
             skew: Mutex::new(SignedDuration::ZERO),
             endpoint: aws.rds_endpoint.clone(),
             region: aws.region.clone(),
@@ -121,10 +111,8 @@ impl Source {
     pub async fn open(&self, instance: &str, name: &str, size: u64) -> Result<Body, DownloadError> {
         let mut answer = self.get(instance, name).await?;
         if let Answer::Refused { refusal, date } = &answer
-            && let Some(skew) = skew(refusal, date.as_deref())
+            && self.adjust(refusal, date.as_deref()).await
         {
-            warn!("the clock here is {skew:#} from AWS's: signing once more with theirs");
-            *self.skew.lock().await = skew;
             answer = self.get(instance, name).await?;
         }
         match answer {
@@ -134,16 +122,24 @@ impl Source {
                 size,
                 excess: false,
             }),
-            Answer::Refused { refusal, .. } => {
-                if refusal
-                    .code()
-                    .is_some_and(|code| code.starts_with("ExpiredToken"))
-                {
-                    *self.cached.lock().await = None; // the next try asks for new ones
-                }
-                Err(DownloadError::Refused(refusal))
-            }
+            Answer::Refused { refusal, .. } => Err(DownloadError::Refused(refusal)),
         }
+    }
+
+    /// Does what a refusal of our signature asks for; whether it is worth signing once more.
+    async fn adjust(&self, refusal: &CallError, date: Option<&str>) -> bool {
+        let code = refusal.code().unwrap_or_default();
+        if code.starts_with("ExpiredToken") {
+            warn!("the credentials have expired: signing once more with others");
+            self.credentials.expired();
+            return true;
+        }
+        let Some(skew) = skew(refusal, date) else {
+            return false;
+        };
+        warn!("the clock here is {skew:#} from AWS's: signing once more with theirs");
+        *self.skew.lock().await = skew;
+        true
     }
 
     async fn get(&self, instance: &str, name: &str) -> Result<Answer, DownloadError> {
@@ -175,7 +171,8 @@ impl Source {
     async fn signature(&self, url: &str) -> Result<Vec<(String, String)>, DownloadError> {
         let unsignable =
             |error: &(dyn std::error::Error + 'static)| DownloadError::Credentials(chain(error));
-        let identity = self.credentials().await?.into();
+        let credentials = self.credentials.get().await;
+        let identity = credentials.map_err(|error| unsignable(&error))?.into();
         let skew = *self.skew.lock().await;
         let now = SystemTime::now();
         let params = v4::SigningParams::builder()
@@ -199,23 +196,6 @@ impl Source {
             .into_iter()
             .map(|header| (header.name().to_owned(), header.value().to_owned()))
             .collect())
-    }
-
-    async fn credentials(&self) -> Result<Credentials, DownloadError> {
-        let mut cached = self.cached.lock().await;
-        let fresh = |credentials: &Credentials| {
-            credentials
-                .expiry()
-                .is_none_or(|end| end > SystemTime::now() + EXPIRES_SOON)
-        };
-        if let Some(credentials) = cached.as_ref().filter(|credentials| fresh(credentials)) {
-            return Ok(credentials.clone());
-        }
-        let asked = timeout(CREDENTIALS_TIMEOUT, self.provider.provide_credentials()).await;
-        let credentials = asked.map_err(|elapsed| DownloadError::Credentials(chain(&elapsed)))?;
-        let credentials = credentials.map_err(|error| DownloadError::Credentials(chain(&error)))?;
-        *cached = Some(credentials.clone());
-        Ok(credentials)
     }
 }
 

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE,
+    USER_AGENT,
 };
 use axum::http::{HeaderMap, HeaderName, Response, StatusCode};
 use hyper::body::Incoming;
@@ -20,7 +21,7 @@ use super::body::{body, length};
 use super::faults::Fault;
 use super::signature::{Received, Verifier};
 use super::xml::Refusal;
-use super::{Rds, Request};
+use super::{Access, Rds, Request};
 
 const LARGEST_REQUEST: usize = 1 << 20;
 const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
@@ -131,9 +132,16 @@ fn respond(rds: &Rds, content: Content, gzip: bool, fault: Option<&Fault>) -> Re
 
 fn verify(rds: &Rds, received: &Received<'_>) -> Result<(), Refusal> {
     let state = rds.state();
+    let authorization = received.headers.get(AUTHORIZATION);
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    let used = |access: &&Access| {
+        let credential = format!("Credential={}/", access.access_key);
+        authorization.is_some_and(|text| text.contains(&credential))
+    };
+    let access = state.others.iter().find(used).unwrap_or(&state.access);
     let verifier = Verifier {
-        access: &state.access,
-        token_expired: state.token_expired,
+        access,
+        token_expired: state.expired.contains(&access.access_key),
         service: "rds",
         authority: &rds.shared.address.to_string(),
         now: state.now(),

@@ -1,6 +1,6 @@
 //! All that a server knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -83,7 +83,10 @@ pub struct Request {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) access: Access,
-    pub(super) token_expired: bool,
+    /// Accepted besides.
+    pub(super) others: Vec<Access>,
+    /// Access keys.
+    pub(super) expired: BTreeSet<String>,
     pub(super) clock: SignedDuration,
     pub(super) behaviour: Behaviour,
     pub(super) inventory: Inventory,
