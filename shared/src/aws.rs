@@ -42,6 +42,14 @@ const ATTEMPTS: u32 = 4;
 /// `DescribeDBLogFiles` is throttled per account and region, for us together with every console and script.
 const RDS_ATTEMPTS: u32 = 8;
 
+/// Long polls have a retry budget of their own. Every budget pays for some hundred retries and is refilled by success, so
+/// that a service in trouble is not asked four times as often. Throttled polls would use up what deletes need, and a
+/// message that is not deleted comes back.
+const POLL_RETRIES: &str = "auditferry-poll";
+
+/// Uploads have one, too: S3 slows down writers and answers a HEAD at once. What became of an upload is asked by HEAD.
+const DATA_RETRIES: &str = "auditferry-data";
+
 /// What every program needs of AWS.
 #[derive(Debug, Clone)]
 pub struct Aws {
@@ -53,12 +61,14 @@ pub struct Aws {
     pub rds_endpoint: String,
     /// Everything of the queues but long polls.
     pub sqs: aws_sdk_sqs::Client,
-    /// Long polls; throttled polls shall not use up the retries of deletes.
+    /// Long polls.
     pub sqs_poll: aws_sdk_sqs::Client,
     /// Listings.
     pub rds: aws_sdk_rds::Client,
-    /// The archive.
+    /// Uploads.
     pub s3: aws_sdk_s3::Client,
+    /// Everything of the archive but uploads.
+    pub s3_control: aws_sdk_s3::Client,
     /// The checkpoint table.
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
@@ -87,7 +97,7 @@ pub enum Unusable {
 }
 
 impl Aws {
-    /// Builds every client. Retry budgets of polls, control calls and uploads are apart.
+    /// Builds every client. Polls and uploads have retry budgets of their own; all else has the SDK's, one per service.
     pub async fn new(config: &SdkConfig) -> Result<Self, Unusable> {
         let region = config
             .region()
@@ -117,17 +127,21 @@ impl Aws {
         let sqs_poll = sqs
             .clone()
             .timeout_config(timeouts(LONG_POLL + POLL_SLACK))
-            .retry_partition(RetryPartition::new("sqs-poll"));
+            .retry_partition(RetryPartition::new(POLL_RETRIES));
         let rds = rds(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
             .retry_config(RetryConfig::adaptive().with_max_attempts(RDS_ATTEMPTS))
             .retry_classifier(credentials.clone());
-        let s3 = aws_sdk_s3::config::Builder::from(config)
-            .timeout_config(timeouts(DATA_TIMEOUT))
+        let s3_control = aws_sdk_s3::config::Builder::from(config)
+            .timeout_config(timeouts(CONTROL_TIMEOUT))
             .retry_config(retries.clone())
             .retry_classifier(credentials.clone())
             // Endpoints of one's own seldom have a DNS name per bucket.
             .force_path_style(endpoint_override(config, "S3").is_some());
+        let s3 = s3_control
+            .clone()
+            .timeout_config(timeouts(DATA_TIMEOUT))
+            .retry_partition(RetryPartition::new(DATA_RETRIES));
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
             .retry_config(retries)
@@ -140,6 +154,7 @@ impl Aws {
             sqs_poll: aws_sdk_sqs::Client::from_conf(sqs_poll.build()),
             rds: aws_sdk_rds::Client::from_conf(rds.build()),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            s3_control: aws_sdk_s3::Client::from_conf(s3_control.build()),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
         })
     }
@@ -446,7 +461,89 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+
     use super::*;
+
+    #[tokio::test]
+    async fn no_client_waits_for_ever_and_polls_and_uploads_pay_for_their_own_retries() {
+        let credentials = Credentials::new("key", "secret", None, None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        // All of them: a new client must choose, too.
+        let Aws {
+            region: _,
+            credentials: _,
+            rds_endpoint: _,
+            sqs,
+            sqs_poll,
+            rds,
+            s3,
+            s3_control,
+            dynamodb,
+        } = Aws::new(&config).await.unwrap();
+        let told = |timeouts: Option<&TimeoutConfig>, partition: Option<&RetryPartition>| {
+            let timeouts = timeouts.unwrap();
+            (
+                timeouts.connect_timeout().unwrap().as_secs(),
+                timeouts.operation_attempt_timeout().unwrap().as_secs(),
+                partition.cloned(),
+            )
+        };
+        let own = |name| Some(RetryPartition::new(name));
+        for (client, told, expected) in [
+            (
+                "sqs",
+                told(
+                    sqs.config().timeout_config(),
+                    sqs.config().retry_partition(),
+                ),
+                (5, 15, None),
+            ),
+            (
+                "sqs_poll",
+                told(
+                    sqs_poll.config().timeout_config(),
+                    sqs_poll.config().retry_partition(),
+                ),
+                (5, 30, own(POLL_RETRIES)),
+            ),
+            (
+                "rds",
+                told(
+                    rds.config().timeout_config(),
+                    rds.config().retry_partition(),
+                ),
+                (5, 15, None),
+            ),
+            (
+                "s3",
+                told(s3.config().timeout_config(), s3.config().retry_partition()),
+                (5, 90, own(DATA_RETRIES)),
+            ),
+            (
+                "s3_control",
+                told(
+                    s3_control.config().timeout_config(),
+                    s3_control.config().retry_partition(),
+                ),
+                (5, 15, None),
+            ),
+            (
+                "dynamodb",
+                told(
+                    dynamodb.config().timeout_config(),
+                    dynamodb.config().retry_partition(),
+                ),
+                (5, 15, None),
+            ),
+        ] {
+            assert_eq!(told, expected, "{client}");
+        }
+    }
 
     #[test]
     fn an_answer_of_rds_is_read_whole_or_not_at_all() {

@@ -10,6 +10,8 @@ mod download;
 mod environment;
 // RDS says that a file or an instance is not there.
 mod gone;
+// A service is overrun.
+mod retries;
 
 use tests::programs::Running;
 use tests::rds::Fault;

@@ -43,6 +43,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         source: Source::new(&aws, config.download)?,
         archive: Archive {
             s3: aws.s3,
+            control: aws.s3_control,
             bucket: config.s3_bucket.clone(),
             codec: config.codec,
             level: config.level,

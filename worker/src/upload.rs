@@ -41,6 +41,8 @@ const SHA256: &str = "sha256";
 pub struct Archive {
     /// The client that uploads.
     pub s3: aws_sdk_s3::Client,
+    /// The client for all else.
+    pub control: aws_sdk_s3::Client,
     /// Its bucket.
     pub bucket: String,
     /// How objects are compressed.
@@ -144,7 +146,7 @@ impl Archive {
     /// `Err` if there is no such bucket: then a key that is not there proves nothing.
     pub async fn check_bucket(&self) -> Result<(), CallError> {
         match self
-            .s3
+            .control
             .head_bucket()
             .bucket(&self.bucket)
             .send()
@@ -166,7 +168,7 @@ impl Archive {
     pub async fn head(&self, key: &str) -> Result<Option<Archived>, CallError> {
         const OPERATION: &str = "HeadObject";
         let head = match self
-            .s3
+            .control
             .head_object()
             .bucket(&self.bucket)
             .key(key)
@@ -419,7 +421,7 @@ impl Upload {
         };
         let request = self
             .archive
-            .s3
+            .control
             .abort_multipart_upload()
             .bucket(&self.archive.bucket)
             .key(&self.key);
