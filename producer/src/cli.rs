@@ -16,6 +16,7 @@ use shared::queue::Queue;
 
 use crate::config::{Enumeration, Targets, connect};
 use crate::dismiss::{self, dismiss};
+use crate::reconcile::{self, reconcile};
 use crate::requeue::{self, Outcome, Queues, requeue};
 use crate::run::{Window, run_once};
 use crate::show;
@@ -88,6 +89,18 @@ pub enum Command {
         /// Only say what would be sent
         #[arg(long, help_heading = "Options")]
         dry_run: bool,
+        /// Print the result as JSON
+        #[arg(long, help_heading = "Options")]
+        json: bool,
+    },
+    /// Compare RDS, the table and the archive; exit status 2 if something is missing somewhere
+    Reconcile {
+        /// Which instances, and when a version is due.
+        #[command(flatten)]
+        settings: Enumeration,
+        /// What to compare, and whether to mend it.
+        #[command(flatten)]
+        request: reconcile::Request,
         /// Print the result as JSON
         #[arg(long, help_heading = "Options")]
         json: bool,
@@ -168,6 +181,24 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
             }
             let window = Window::Past(from..=to, instance);
             enumerate(&cli.common, &settings, &window, dry_run, json).await
+        }
+        Command::Reconcile {
+            settings,
+            request,
+            json,
+        } => {
+            settings.check()?;
+            let targets = Targets::check(&cli.common)?;
+            let (clients, archive) = targets.connect_with_archive(&cli.common).await?;
+            let result = reconcile(&clients, &archive, &settings, &request).await?;
+            print(json, &result, |result| {
+                show::reconciliation(result, request.repair)
+            })?;
+            Ok(match (result.failures.is_empty(), result.clean()) {
+                (false, _) => Verdict::Failed,
+                (true, false) => Verdict::NeedsAPerson,
+                (true, true) => Verdict::Done,
+            })
         }
         Command::Dismiss { request, json } => {
             let table = cli.common.checkpoint_table()?;

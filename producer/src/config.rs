@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::archive::Archive;
 use shared::aws::Aws;
 use shared::checkpoint::Checkpoints;
 use shared::config::{BadSetting, Common, check_region, duration};
@@ -86,12 +87,27 @@ impl Targets {
     /// Builds the clients, unless the queue is in another region.
     pub async fn connect(self) -> Result<Clients, BadSetting> {
         let aws = connect(&[("QUEUE_URL", &self.queue_url)]).await?;
-        Ok(Clients {
-            queue: Queue::new(&aws, self.queue_url),
-            checkpoints: Checkpoints::new(&aws, self.checkpoint_table),
-            rds: aws.rds,
-            region: aws.region,
-        })
+        Ok(self.clients(&aws))
+    }
+
+    /// Builds the clients, and that of the archive.
+    pub async fn connect_with_archive(
+        self,
+        common: &Common,
+    ) -> Result<(Clients, Archive), BadSetting> {
+        let (bucket, prefix) = (common.s3_bucket()?, common.s3_prefix()?);
+        let aws = connect(&[("QUEUE_URL", &self.queue_url)]).await?;
+        let archive = Archive::new(&aws, bucket, prefix);
+        Ok((self.clients(&aws), archive))
+    }
+
+    fn clients(self, aws: &Aws) -> Clients {
+        Clients {
+            queue: Queue::new(aws, self.queue_url),
+            checkpoints: Checkpoints::new(aws, self.checkpoint_table),
+            rds: aws.rds.clone(),
+            region: aws.region.clone(),
+        }
     }
 }
 

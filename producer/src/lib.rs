@@ -18,6 +18,7 @@ mod vanished;
 // The operator's commands.
 pub mod cli;
 pub mod dismiss;
+pub mod reconcile;
 pub mod requeue;
 mod show;
 pub mod status;

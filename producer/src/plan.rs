@@ -186,13 +186,13 @@ impl Progress {
 }
 
 /// The rows of one instance, to be found by what they are of.
-struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     by_key: HashMap<String, &'a Row>,
     renamed: HashMap<Version, &'a Row>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(rows: &'a [Row]) -> Self {
+    pub(crate) fn of(rows: &'a [Row]) -> Self {
         let mut all = Self {
             by_key: HashMap::new(),
             renamed: HashMap::new(),
@@ -211,7 +211,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The row of this version. A row of twins is of every smaller number of them, too: one may have been rotated away.
-    fn covering(&self, file: &LogFile) -> Option<&'a Row> {
+    pub(crate) fn covering(&self, file: &LogFile) -> Option<&'a Row> {
         if file.renamed() {
             self.renamed
                 .get(&file.version)
@@ -224,7 +224,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Whether a message may be lost: its version is Queued, or Leased by a worker that is gone, for longer than the interval.
-fn stale(row: &Row, now: Timestamp, resend_after: Duration) -> Option<Resend> {
+pub(crate) fn stale(row: &Row, now: Timestamp, resend_after: Duration) -> Option<Resend> {
     match row.state {
         State::Queued | State::Leased => {}
         State::Complete | State::Gone | State::Quarantined => return None,

@@ -5,6 +5,7 @@ use shared::checkpoint::State;
 use shared::queue::Depth;
 
 use crate::dismiss::Dismissal;
+use crate::reconcile::{Finding, Reconciliation};
 use crate::requeue::{Letter, Outcome, Request, Source};
 use crate::run::Summary;
 use crate::status::{InstanceStatus, Status};
@@ -251,4 +252,53 @@ pub(crate) fn dismissals(dismissals: &[Dismissal], dry_run: bool) -> String {
             "{rows}\n{done} dismissed; their dead letters, if any, go with the next auditferry requeue"
         )
     }
+}
+
+/// What is missing where.
+pub(crate) fn reconciliation(result: &Reconciliation, repair: bool) -> String {
+    let mut rows = table(&[
+        "instance",
+        "log file",
+        "last written",
+        "bytes",
+        "table says",
+        "",
+        "",
+    ]);
+    for found in &result.discrepancies {
+        rows.add_row([
+            Cell::new(&found.instance),
+            Cell::new(&found.file),
+            Cell::new(to_the_second(&found.last_written)),
+            right(found.size),
+            Cell::new(found.state.map_or("nothing", State::as_str)),
+            Cell::new(match found.finding {
+                Finding::Unrecorded => "only RDS has it",
+                Finding::Stored => "the archive has it",
+                Finding::Missing => "the archive lacks it, RDS has it",
+                Finding::Lost => "the archive lacks it, and so does RDS",
+                Finding::Back => "RDS has it after all",
+                Finding::Waiting => "it waits, and its message may be lost",
+            }),
+            Cell::new(match (found.repaired, repair, found.finding) {
+                (true, _, Finding::Stored) => "recorded",
+                (true, ..) => "sent",
+                (false, true, Finding::Lost) => "nobody can mend it",
+                (false, true, _) => "left: it has changed meanwhile",
+                (false, false, Finding::Lost) => "",
+                (false, false, _) => "--repair mends it",
+            }),
+        ]);
+    }
+    let count = result.discrepancies.len();
+    let summary = format!(
+        "{} versions compared, {count} not everywhere where they should be\n",
+        result.compared
+    );
+    let found = if count == 0 {
+        String::new()
+    } else {
+        format!("{rows}\n")
+    };
+    [found, summary, lines("failures:", &result.failures)].concat()
 }

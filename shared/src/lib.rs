@@ -29,6 +29,9 @@ pub mod queue;
 // What is known of each version: the checkpoint table.
 pub mod checkpoint;
 
+// What the archive has of it.
+pub mod archive;
+
 // What a process does to the world, step by step.
 pub mod step;
 

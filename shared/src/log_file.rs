@@ -40,6 +40,12 @@ impl Version {
         })
     }
 
+    /// What keys end in that have the version in them.
+    fn suffix(self) -> String {
+        let last_written = self.last_written.strftime("%Y-%m-%dT%H-%M-%S%.3fZ");
+        format!(".{last_written}-{}", self.size)
+    }
+
     /// How this version stands to one that the archive already holds under the same key.
     pub fn beside(self, archived: Self) -> Beside {
         use std::cmp::Ordering::{Equal, Greater, Less};
@@ -287,13 +293,7 @@ impl LogFile {
             check_segment("log file name", segment).map_err(|segment| rejected(segment.why))?;
         }
         let last_written = self.version.last_written;
-        let versioned = |base: &str| {
-            format!(
-                "{base}.{}-{}",
-                last_written.strftime("%Y-%m-%dT%H-%M-%S%.3fZ"),
-                self.version.size
-            )
-        };
+        let versioned = |base: &str| format!("{base}{}", self.version.suffix());
         let (hour, mut file) = match Name::parse(&self.name) {
             Name::Aurora { created, .. } => {
                 (created.strftime("%Y/%m/%d/%H").to_string(), path.to_owned())
@@ -322,6 +322,33 @@ impl LogFile {
             return Err(rejected("the key would be longer than S3's 1024 bytes"));
         }
         Ok(key)
+    }
+
+    /// The file that an object's key was made for, given the version that its metadata says; `None` if there is none, or
+    /// if it was a twin, whose content only RDS's listing told from its own.
+    ///
+    /// Of renamed files the name comes back without its number, which was no identity.
+    pub fn of_key(key: &str, prefix: &str, instance: &Instance, version: Version) -> Option<Self> {
+        let (stem, extension) = key.rsplit_once('.')?;
+        let in_cluster = stem
+            .strip_prefix(prefix)?
+            .strip_prefix(instance.cluster.as_str())?;
+        let (_hour, path) = in_cluster.split_once(&format!("/{}/", instance.name))?;
+        let suffix = version.suffix();
+        let names = std::iter::successors(Some(path), |name| name.strip_suffix(&suffix));
+        let files = names.map(|name| Self {
+            name: format!("{AUDIT_PREFIX}{name}"),
+            version,
+            twins: 1,
+        });
+        files.into_iter().find(|file| {
+            [KeyForm::Plain, KeyForm::Versioned]
+                .into_iter()
+                .any(|form| {
+                    file.object_key(prefix, instance, form, extension)
+                        .is_ok_and(|made| made == key)
+                })
+        })
     }
 
     /// The sort key of its row: `F#{LastWritten ms}#{hash}#{size}`, in order of LastWritten within an instance.

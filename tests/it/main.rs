@@ -31,6 +31,9 @@ mod lambda;
 // Dead letters, put back on the queue.
 mod requeue;
 
+// RDS, table and archive, compared and mended.
+mod reconcile;
+
 // Where everything stands, and what needs a person.
 mod status;
 

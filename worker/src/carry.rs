@@ -5,11 +5,10 @@ use sha2::{Digest, Sha256};
 use shared::aws::CallError;
 use shared::checkpoint::{Claim, Content, Proof};
 use shared::listing::{self, Listing, says_later};
-use shared::log_file::{Beside, KeyForm, Version};
+use shared::log_file::{KeyForm, Version};
 use shared::message::Message;
 use tracing::error;
 
-use crate::compress::Codec;
 use crate::download::{DownloadError, says_missing};
 use crate::failure::ShipError;
 use crate::ship::Ship;
@@ -33,7 +32,7 @@ pub(crate) async fn carry_or_confirm_gone(
 
 /// Gone only if a listing that is not empty lacks it, and the archive has nothing as new.
 async fn confirm_gone(cx: &Ship, claim: &Claim, what: String) -> Result<Proof, ShipError> {
-    let Message { instance, file } = &claim.message;
+    let file = &claim.message.file;
     let listing = list(cx, claim, None).await?;
     if listing.files.is_empty() {
         return Err(ShipError::Missing(format!(
@@ -48,31 +47,8 @@ async fn confirm_gone(cx: &Ship, claim: &Claim, what: String) -> Result<Proof, S
         )));
     }
     cx.archive.check_bucket().await?;
-    for form in [KeyForm::Plain, KeyForm::Versioned]
-        .into_iter()
-        .filter(|_| file.twins == 1)
-    {
-        for codec in Codec::ALL {
-            let key = file.object_key(&cx.prefix, instance, form, codec.extension())?;
-            let archived = match cx.archive.head(&key).await {
-                // To a role without ListBucket a key that is not there is forbidden.
-                Err(error) if error.status() == Some(403) => None,
-                archived => archived?,
-            };
-            let Some(archived) = archived else { continue };
-            let reason = match archived.beside(instance, file.version) {
-                Some(Beside::Same) => "stored",
-                Some(Beside::Superseded) => "superseded",
-                Some(Beside::Grown | Beside::Apart) | None => continue,
-            };
-            return Ok(Proof {
-                reason,
-                keys: vec![key],
-                etag: Some(archived.etag),
-                content: None,
-                stored_bytes: None,
-            });
-        }
+    if let Some(proof) = cx.archive.find(&claim.message).await? {
+        return Ok(proof);
     }
     Err(ShipError::Gone(what))
 }
@@ -154,7 +130,13 @@ async fn carry_named(
 ) -> Result<Proof, ShipError> {
     let first = twin.map_or(KeyForm::Plain, |content| KeyForm::Content(&content.sha256));
     for form in [first, KeyForm::Versioned] {
-        let upload = open.insert(Upload::new(&cx.archive, key(cx, claim, form)?, claim)?);
+        let upload = open.insert(Upload::new(
+            &cx.archive,
+            cx.codec,
+            cx.level,
+            key(cx, claim, form)?,
+            claim,
+        )?);
         let content = read(cx, claim, name, Some(upload)).await?;
         if twin.is_some_and(|twin| *twin != content) {
             return Err(ShipError::Moved(name.to_owned()));
@@ -285,5 +267,5 @@ fn download_failed(name: &str, source: DownloadError) -> ShipError {
 
 fn key(cx: &Ship, claim: &Claim, form: KeyForm<'_>) -> Result<String, ShipError> {
     let Message { instance, file } = &claim.message;
-    Ok(file.object_key(&cx.prefix, instance, form, cx.archive.codec.extension())?)
+    Ok(file.object_key(&cx.archive.prefix, instance, form, cx.codec.extension())?)
 }

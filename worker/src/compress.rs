@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
+use shared::archive;
 
 /// What the encoder is fed at a time. Fixed, since some levels of zlib-rs give other bytes when the input is cut otherwise.
 const BLOCK: usize = 64 * 1024;
@@ -24,8 +25,8 @@ impl Codec {
     /// What object keys end in.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::Gzip => "gz",
-            Self::Zstd => "zst",
+            Self::Gzip => archive::GZIP,
+            Self::Zstd => archive::ZSTD,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use shared::archive::Unfindable;
 use shared::aws::{CallError, Meaning};
 use shared::log_file::KeyRejected;
 
@@ -88,6 +89,15 @@ pub enum Disposition {
     Gone,
     /// It is somebody else's now: touch nothing.
     Forget,
+}
+
+impl From<Unfindable> for ShipError {
+    fn from(unfindable: Unfindable) -> Self {
+        match unfindable {
+            Unfindable::Rejected(rejected) => Self::Rejected(rejected),
+            Unfindable::Call(call) => Self::Call(call),
+        }
+    }
 }
 
 impl ShipError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::archive::Archive;
 use shared::aws::{Aws, Meaning};
 use shared::checkpoint::Checkpoints;
 use shared::queue::{BATCH, Delivery, Queue};
@@ -17,7 +18,6 @@ use crate::config::Config;
 use crate::download::Source;
 use crate::failure::backoff;
 use crate::ship::{Outcome, Ship, ship};
-use crate::upload::Archive;
 
 /// After the grace: how long giving back what still runs may take.
 const LAST_MOMENT: Duration = Duration::from_secs(20);
@@ -41,15 +41,10 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         dead_letters: Queue::new(&aws, config.dead_letter_queue_url.clone()),
         checkpoints: Checkpoints::new(&aws, config.checkpoint_table.clone()),
         source: Source::new(&aws, config.download)?,
-        archive: Archive {
-            s3: aws.s3,
-            control: aws.s3_control,
-            bucket: config.s3_bucket.clone(),
-            codec: config.codec,
-            level: config.level,
-        },
+        archive: Archive::new(&aws, config.s3_bucket.clone(), config.s3_prefix.clone()),
+        codec: config.codec,
+        level: config.level,
         rds: aws.rds,
-        prefix: config.s3_prefix.clone(),
         lease: config.lease,
         max_attempts: config.max_attempts,
         cut_off: cut_off.clone(),

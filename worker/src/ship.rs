@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shared::archive::Archive;
 use shared::aws::{CallError, Meaning, chain};
 use shared::checkpoint::{Checkpoints, Claim, Claimed, Proof};
 use shared::message::Message;
@@ -11,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::carry::carry_or_confirm_gone;
+use crate::compress::Codec;
 use crate::download::Source;
 use crate::failure::{Disposition, ShipError, backoff};
 use crate::heartbeat;
-use crate::upload::Archive;
 
 /// Everything that shipping needs.
 #[derive(Debug)]
@@ -31,8 +32,10 @@ pub struct Ship {
     pub source: Source,
     /// Uploads.
     pub archive: Archive,
-    /// What object keys begin with.
-    pub prefix: String,
+    /// How objects are compressed.
+    pub codec: Codec,
+    /// Within what the codec has.
+    pub level: i32,
     /// Of claims and messages.
     pub lease: Duration,
     /// Tries before quarantine.

@@ -1,19 +1,16 @@
 //! Bytes into S3 by compare-and-swap: per key the committed versions only ever increase.
 
-use std::collections::HashMap;
-
 use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::operation::head_object::HeadObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
+use shared::archive::{Archive, Archived, SHA256, metadata};
 use shared::aws::{CallError, Meaning};
 use shared::checkpoint::{Claim, Content};
-use shared::instance::Instance;
-use shared::log_file::{Beside, Version};
+use shared::log_file::Beside;
 use shared::message::Message;
 use shared::step::{self, Step};
 use tracing::warn;
@@ -24,88 +21,6 @@ use crate::failure::ShipError;
 /// What goes up in one piece: the size of a part, and the most that is stored without parts. S3 wants at least 5 MiB.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 pub const PART: usize = 8 << 20;
-
-/// Object metadata: `LastWritten` in milliseconds since 1970.
-const LAST_WRITTEN: &str = "last-written";
-/// Object metadata: the version's size in bytes, before compression.
-const SOURCE_SIZE: &str = "source-size";
-/// Object metadata: `DbiResourceId` of the instance, since instances take over each other's names.
-const RESOURCE_ID: &str = "resource-id";
-/// Object metadata: of the claim that wrote it.
-const GENERATION: &str = "generation";
-/// Object metadata: of the bytes before compression; absent from multipart uploads, which fix metadata at their start.
-const SHA256: &str = "sha256";
-
-/// The archive.
-#[derive(Debug, Clone)]
-pub struct Archive {
-    /// The client that uploads.
-    pub s3: aws_sdk_s3::Client,
-    /// The client for all else.
-    pub control: aws_sdk_s3::Client,
-    /// Its bucket.
-    pub bucket: String,
-    /// How objects are compressed.
-    pub codec: Codec,
-    /// Within what the codec has.
-    pub level: i32,
-}
-
-/// What the archive has under a key.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Archived {
-    /// Its entity tag, to replace exactly this.
-    pub etag: String,
-    /// `None`: not written by us. It counts as older than anything.
-    pub version: Option<Version>,
-    /// Whose log file it is, where it says so.
-    pub resource_id: Option<String>,
-}
-
-impl Archived {
-    /// Reads an object's metadata.
-    pub fn read(etag: String, metadata: Option<&HashMap<String, String>>) -> Self {
-        let text = |name| metadata.and_then(|all| all.get(name));
-        // Spelled as we spell it, or it is not ours.
-        let number = |name| {
-            let number = text(name)?.parse::<i64>().ok()?;
-            (number.to_string() == *text(name)?).then_some(number)
-        };
-        let version = number(LAST_WRITTEN)
-            .zip(number(SOURCE_SIZE))
-            .and_then(|(at, size)| Version::new(at, size));
-        Self {
-            etag,
-            version,
-            resource_id: text(RESOURCE_ID).cloned(),
-        }
-    }
-
-    /// How a version stands to it; `None`: it may be replaced.
-    pub fn beside(&self, instance: &Instance, version: Version) -> Option<Beside> {
-        if self
-            .resource_id
-            .as_ref()
-            .is_some_and(|id| *id != instance.resource_id)
-        {
-            return Some(Beside::Apart); // of an earlier instance of this name
-        }
-        self.version.map(|archived| version.beside(archived))
-    }
-}
-
-/// The metadata of an object, for [`Archived::read`]; all but the hash.
-pub fn metadata(message: &Message, generation: u64) -> [(String, String); 4] {
-    let Message { instance, file } = message;
-    let Version { last_written, size } = file.version;
-    [
-        (LAST_WRITTEN, last_written.as_millisecond().to_string()),
-        (SOURCE_SIZE, size.to_string()),
-        (RESOURCE_ID, instance.resource_id.clone()),
-        (GENERATION, generation.to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-}
 
 /// How an upload ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,60 +57,10 @@ enum Written {
     Unclear(CallError),
 }
 
-impl Archive {
-    /// `Err` if there is no such bucket: then a key that is not there proves nothing.
-    pub async fn check_bucket(&self) -> Result<(), CallError> {
-        match self
-            .control
-            .head_bucket()
-            .bucket(&self.bucket)
-            .send()
-            .await
-            .map_err(|error| CallError::new("HeadBucket", &error))
-        {
-            Err(error) if error.status() == Some(404) => Err(CallError::from_parts(
-                "HeadBucket",
-                404,
-                Some("NoSuchBucket".to_owned()),
-                &format!("there is no bucket {}", self.bucket),
-            )),
-            // Whoever may not ask for the bucket may yet ask for keys.
-            _ => Ok(()),
-        }
-    }
-
-    /// Asks what is under a key; `None` if nothing is.
-    pub async fn head(&self, key: &str) -> Result<Option<Archived>, CallError> {
-        const OPERATION: &str = "HeadObject";
-        let head = match self
-            .control
-            .head_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-        {
-            Ok(head) => head,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(HeadObjectError::is_not_found) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(CallError::new(OPERATION, &error)),
-        };
-        let etag = head
-            .e_tag
-            .clone()
-            .ok_or_else(|| CallError::nonsense(OPERATION, "an object without ETag"))?;
-        Ok(Some(Archived::read(etag, head.metadata())))
-    }
-}
-
 /// One upload of one version to one key, compressed on its way.
 pub struct Upload {
     archive: Archive,
+    codec: Codec,
     compressor: Compressor,
     key: String,
     message: Message,
@@ -212,12 +77,18 @@ struct Multipart {
 
 impl Upload {
     /// Starts with nothing sent.
-    pub fn new(archive: &Archive, key: String, claim: &Claim) -> Result<Self, ShipError> {
+    pub fn new(
+        archive: &Archive,
+        codec: Codec,
+        level: i32,
+        key: String,
+        claim: &Claim,
+    ) -> Result<Self, ShipError> {
         let crc = Digest::new(CrcAlgorithm::Crc64Nvme);
-        let compressor =
-            Compressor::new(archive.codec, archive.level).map_err(ShipError::Compression)?;
+        let compressor = Compressor::new(codec, level).map_err(ShipError::Compression)?;
         Ok(Self {
             archive: archive.clone(),
+            codec,
             compressor,
             key,
             message: claim.message.clone(),
@@ -260,7 +131,7 @@ impl Upload {
                 .bucket(&self.archive.bucket)
                 .key(&self.key);
             let request = request
-                .content_type(self.archive.codec.content_type())
+                .content_type(self.codec.content_type())
                 .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
                 .checksum_type(ChecksumType::FullObject)
                 .set_metadata(Some(
@@ -404,7 +275,7 @@ impl Upload {
             .key(key)
             .body(ByteStream::from(rest.clone()));
         let request = request
-            .content_type(self.archive.codec.content_type())
+            .content_type(self.codec.content_type())
             .set_metadata(Some(metadata.collect()));
         let request = request
             .set_if_none_match(if_none_match)
@@ -473,36 +344,4 @@ where
 /// A checksum as S3 writes it: base64 of the big-endian bytes.
 fn encoded(crc: u64) -> String {
     aws_smithy_types::base64::encode(crc.to_be_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_metadata_spelled_as_ours_is_a_version() {
-        let version = |at: &str, size: &str| {
-            let metadata = [(LAST_WRITTEN, at), (SOURCE_SIZE, size)];
-            let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Archived::read("etag".to_owned(), Some(&metadata.into())).version
-        };
-        assert_eq!(
-            version("1727784000123", "1000123"),
-            Version::new(1_727_784_000_123, 1_000_123)
-        );
-        for (at, size) in [
-            ("+1727784000123", "5"),
-            ("01727784000123", "5"),
-            ("1727784000123", "+5"),
-            ("1727784000123", "05"),
-            ("1727784000123", "-0"),
-            ("1727784000123 ", "5"),
-            ("-1", "5"),
-            ("10000000000000", "5"),
-            ("", ""),
-        ] {
-            assert_eq!(version(at, size), None, "{at:?} {size:?}");
-        }
-        assert_eq!(Archived::read("etag".to_owned(), None).version, None);
-    }
 }

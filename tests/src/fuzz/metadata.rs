@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use shared::archive::{Archived, metadata};
 use shared::log_file::{Beside, LogFile, Version};
 use shared::message::Message;
-use worker::upload::{Archived, metadata};
 
 use super::{instance, lines};
 

@@ -1,0 +1,567 @@
+//! Compares RDS, the checkpoint table and the archive, version by version: what is missing where, and with `--repair`,
+//! mends what can be mended. Safe to interrupt and to run again at any point.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::archive::{Archive, Unfindable};
+use shared::aws::{CallError, Meaning};
+use shared::checkpoint::{Proof, Registered, Row, State};
+use shared::instance::Instance;
+use shared::listing::{self, Listing, says_later};
+use shared::log_file::{Beside, LogFile, Name, Stripes, Version};
+use shared::message::Message;
+
+use crate::config::{Clients, Enumeration};
+use crate::enqueue::enqueue;
+use crate::enumerate::enumerate;
+use crate::plan::{Plan, Resend, Rows, stale};
+
+/// Instances at a time.
+const INSTANCES: usize = 4;
+/// Objects of one instance asked for at a time.
+const OBJECTS: usize = 8;
+/// How far back to look, unless told.
+const LOOK_BACK: Duration = Duration::from_hours(7 * 24);
+
+/// How long after the time in its name a log file may still be written to, with a margin: 30 hours were seen.
+const OPEN_FOR: Duration = Duration::from_hours(48);
+const DAY: Duration = Duration::from_hours(24);
+
+/// What to compare, and whether to mend it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Request {
+    /// Only these of the selected instances, or of those that are gone: names or resource ids, comma-separated
+    #[arg(
+        long,
+        value_name = "INSTANCE",
+        value_delimiter = ',',
+        help_heading = "Options"
+    )]
+    pub instance: Vec<String>,
+    /// Versions last written since: a time, a date, or how long ago; a week, unless told
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::time, help_heading = "Options")]
+    pub since: Option<Timestamp>,
+    /// Mend what can be mended: record what is stored, have shipped what RDS still has
+    #[arg(long, help_heading = "Options")]
+    pub repair: bool,
+}
+
+/// What is wrong with one version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// RDS has it, and neither table nor archive. Mended by sending it.
+    Unrecorded,
+    /// The archive has it, and the table does not say so. Mended by recording it.
+    Stored,
+    /// The table says that it is complete, the archive lacks it, RDS still has it. Mended by shipping it again.
+    Missing,
+    /// The table says that it is complete, and neither the archive nor RDS has it. Nobody can mend it.
+    Lost,
+    /// The table says that it is gone, and RDS has it after all. Mended by shipping it.
+    Back,
+    /// It waits for a worker, and its message may be lost. Mended by sending it again.
+    Waiting,
+}
+
+/// One version that is not everywhere where it should be.
+#[derive(Debug, Serialize)]
+pub struct Discrepancy {
+    /// The instance's name.
+    pub instance: String,
+    /// Its identity.
+    pub resource_id: String,
+    /// The log file's name.
+    pub file: String,
+    /// When it was last written to.
+    pub last_written: String,
+    /// Bytes.
+    pub size: u64,
+    /// What the table says; `None`: nothing.
+    pub state: Option<State>,
+    /// What is wrong.
+    pub finding: Finding,
+    /// Whether it was mended.
+    pub repaired: bool,
+}
+
+/// What was compared, and what was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Reconciliation {
+    /// Versions compared.
+    pub compared: usize,
+    /// Those that are not everywhere where they should be.
+    pub discrepancies: Vec<Discrepancy>,
+    /// Instances that could not be compared, and why; and what was asked for in vain.
+    pub failures: Vec<String>,
+}
+
+impl Reconciliation {
+    /// Whether nothing is left to be done.
+    pub fn clean(&self) -> bool {
+        self.discrepancies.iter().all(|found| found.repaired)
+    }
+}
+
+/// Compares, and with `--repair` mends. `Err`: RDS, queue, table or archive refuse us altogether.
+pub async fn reconcile(
+    clients: &Clients,
+    archive: &Archive,
+    settings: &Enumeration,
+    request: &Request,
+) -> Result<Reconciliation, CallError> {
+    archive.check_bucket().await?;
+    let mut fleet = enumerate(
+        &clients.rds,
+        &settings.clusters,
+        &settings.instances,
+        &clients.region,
+    )
+    .await?;
+    let (registered, _malformed) = clients.checkpoints.registered().await?;
+    let left: Vec<Instance> = registered
+        .iter()
+        .filter(|instance| !fleet.existing.contains(&instance.resource_id))
+        .map(left_behind)
+        .filter(|left| request.instance.is_empty() || left.is_one_of(&request.instance))
+        .collect();
+    let asked_of_rds: Vec<String> = request
+        .instance
+        .iter()
+        .filter(|name| {
+            let name = std::slice::from_ref(*name);
+            !left.iter().any(|left| left.is_one_of(name))
+        })
+        .cloned()
+        .collect();
+    if request.instance.is_empty() || !asked_of_rds.is_empty() {
+        fleet.narrow(&asked_of_rds);
+    } else {
+        fleet.found.clear();
+    }
+    let mut all = Reconciliation {
+        failures: fleet.problems,
+        ..Reconciliation::default()
+    };
+    let present = fleet.found.into_iter().map(|found| (found.instance, true));
+    let left = left.into_iter().map(|left| (left, false));
+    let mut each = stream::iter(present.chain(left))
+        .map(async |(instance, present)| {
+            let one = One {
+                clients,
+                archive,
+                settings,
+                instance: &instance,
+                since: since(request),
+                repair: request.repair,
+            };
+            (instance.name.clone(), one.reconcile(present).await)
+        })
+        .buffer_unordered(INSTANCES);
+    while let Some((name, outcome)) = each.next().await {
+        match outcome {
+            Ok((compared, discrepancies)) => {
+                all.compared += compared;
+                all.discrepancies.extend(discrepancies);
+            }
+            Err(error) if error.meaning() == Meaning::Environment => return Err(error),
+            Err(error) => all.failures.push(format!("{name}: {error}")),
+        }
+    }
+    all.discrepancies.sort_by(|a, b| {
+        (&a.instance, &a.last_written, &a.file).cmp(&(&b.instance, &b.last_written, &b.file))
+    });
+    Ok(all)
+}
+
+fn since(request: &Request) -> Timestamp {
+    request
+        .since
+        .unwrap_or_else(|| Timestamp::now() - LOOK_BACK)
+}
+
+/// An instance that RDS has no more, as far as the table remembers it.
+fn left_behind(registered: &Registered) -> Instance {
+    Instance {
+        resource_id: registered.resource_id.clone(),
+        name: registered.name.clone(),
+        cluster: registered.cluster.clone(),
+        account: String::new(),
+        region: String::new(),
+    }
+}
+
+/// One instance's turn.
+struct One<'a> {
+    clients: &'a Clients,
+    archive: &'a Archive,
+    settings: &'a Enumeration,
+    instance: &'a Instance,
+    since: Timestamp,
+    repair: bool,
+}
+
+/// A version, what the table knows of it, and whether the archive has it.
+struct Compared {
+    message: Message,
+    row: Option<Row>,
+    archived: Option<Proof>,
+    finding: Finding,
+}
+
+impl One<'_> {
+    /// How many versions were compared, and which of them are not everywhere where they should be.
+    async fn reconcile(&self, present: bool) -> Result<(usize, Vec<Discrepancy>), CallError> {
+        let known = self
+            .clients
+            .checkpoints
+            .known_since(&self.instance.resource_id, Some(self.since))
+            .await?;
+        let listing = if present { self.list().await? } else { None };
+        let now = Timestamp::now();
+        let mut versions: Vec<(Message, Option<Row>)> = Vec::new();
+        if let Some(listing) = &listing {
+            let (rows, stripes) = (Rows::of(&known.rows), Stripes::of(&listing.files));
+            let mut seen = HashSet::new();
+            // What was not yet due when the producer last looked is the business of its next run.
+            let settle = self.settings.settle;
+            let looked_at = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
+            let unknown = listing.files.iter().filter(|file| {
+                let last_written = file.version.last_written;
+                last_written >= self.since
+                    && looked_at.is_none_or(|at| at >= last_written + settle)
+                    && stripes.due(file, now, settle)
+                    && rows.covering(file).is_none()
+                    && seen.insert(file.sort_key())
+            });
+            versions.extend(unknown.map(|file| (self.message(file), None)));
+        }
+        versions.extend(self.orphans(&known.rows, &versions).await?);
+        let recent = |row: &Row| row.message.file.version.last_written >= self.since;
+        let rows = known.rows.into_iter().filter(recent);
+        versions.extend(rows.map(|row| (row.message.clone(), Some(row))));
+        let compared = versions.len();
+        let found: Vec<Compared> = stream::iter(versions)
+            .map(async |(message, row)| self.compare(message, row, listing.as_ref(), now).await)
+            .buffer_unordered(OBJECTS)
+            .try_filter_map(async |compared| Ok(compared))
+            .try_collect()
+            .await?;
+        let mut discrepancies = Vec::new();
+        for found in found {
+            let repaired = self.repair && self.repair(&found, now).await?;
+            let file = found.message.file;
+            discrepancies.push(Discrepancy {
+                instance: self.instance.name.clone(),
+                resource_id: self.instance.resource_id.clone(),
+                file: file.name,
+                last_written: file.version.last_written.to_string(),
+                size: file.version.size,
+                state: found.row.map(|row| row.state),
+                finding: found.finding,
+                repaired,
+            });
+        }
+        Ok((compared, discrepancies))
+    }
+
+    /// Versions that only the archive knows.
+    async fn orphans(
+        &self,
+        rows: &[Row],
+        listed: &[(Message, Option<Row>)],
+    ) -> Result<Vec<(Message, Option<Row>)>, CallError> {
+        let Self {
+            archive, instance, ..
+        } = self;
+        let known: HashSet<&String> = rows.iter().flat_map(|row| &row.keys).collect();
+        let sort_keys: HashSet<String> = rows
+            .iter()
+            .map(|row| &row.message)
+            .chain(listed.iter().map(|(message, _)| message))
+            .map(|message| message.file.sort_key())
+            .collect();
+        let mut orphans = Vec::new();
+        // A file may have been written to for long after the hour in its key.
+        let mut day = self.since - OPEN_FOR;
+        while day <= Timestamp::now() + DAY {
+            let start = format!(
+                "{}{}/audit/{}/",
+                archive.prefix,
+                instance.cluster,
+                day.strftime("%Y/%m/%d")
+            );
+            day += DAY;
+            let of_instance = format!("/{}/", instance.name);
+            for key in archive.keys(&start).await? {
+                if !key.contains(&of_instance) || known.contains(&key) {
+                    continue;
+                }
+                let archived = archive.head(&key).await?;
+                let ours = archived.filter(|archived| {
+                    archived.resource_id.as_ref() == Some(&instance.resource_id)
+                });
+                let version = ours.and_then(|archived| archived.version);
+                let file = version
+                    .filter(|version| version.last_written >= self.since)
+                    .and_then(|version| LogFile::of_key(&key, &archive.prefix, instance, version));
+                let unknown = file.filter(|file| !sort_keys.contains(&file.sort_key()));
+                orphans.extend(unknown.map(|file| (self.message(&file), None)));
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// What RDS lists; `None` if it says nothing that could be relied on.
+    async fn list(&self) -> Result<Option<Listing>, CallError> {
+        match listing::list(&self.clients.rds, &self.instance.name, None).await {
+            Ok(listing) => Ok(Some(listing)),
+            Err(error) if says_later(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// With the instance's present name, by which RDS must be asked.
+    fn message(&self, file: &LogFile) -> Message {
+        Message {
+            instance: self.instance.clone(),
+            file: file.clone(),
+        }
+    }
+
+    async fn compare(
+        &self,
+        message: Message,
+        row: Option<Row>,
+        listing: Option<&Listing>,
+        now: Timestamp,
+    ) -> Result<Option<Compared>, CallError> {
+        let archived = self.archived(&message, row.as_ref()).await?;
+        let listed = listing.is_some_and(|listing| offers(listing, &message.file));
+        let overdue = row
+            .as_ref()
+            .is_some_and(|row| stale(row, now, self.settings.resend_after).is_some());
+        let state = row
+            .as_ref()
+            .map(|row| (row.state, row.dismissed_at.is_some()));
+        let finding = judge(state, archived.is_some(), listed, overdue);
+        Ok(finding.map(|finding| Compared {
+            message,
+            row,
+            archived,
+            finding,
+        }))
+    }
+
+    /// What the archive proves of a version; `None` if it lacks it.
+    async fn archived(
+        &self,
+        message: &Message,
+        row: Option<&Row>,
+    ) -> Result<Option<Proof>, CallError> {
+        let complete = row.filter(|row| row.state == State::Complete);
+        let Some(row) = complete else {
+            return match self.archive.find(message).await {
+                Ok(proof) => Ok(proof),
+                Err(Unfindable::Rejected(_)) => Ok(None),
+                Err(Unfindable::Call(error)) => Err(error),
+            };
+        };
+        // Its own word for where it is; an empty file is nowhere.
+        for key in &row.keys {
+            let archived = self.archive.head(key).await?;
+            let beside = archived.and_then(|archived| {
+                archived.beside(&row.message.instance, row.message.file.version)
+            });
+            if !matches!(beside, Some(Beside::Same | Beside::Superseded)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Proof {
+            reason: "stored",
+            keys: row.keys.clone(),
+            etag: None,
+            content: None,
+            stored_bytes: None,
+        }))
+    }
+
+    /// Mends one version; `false` if it cannot be, or is not any more what it was.
+    async fn repair(&self, found: &Compared, now: Timestamp) -> Result<bool, CallError> {
+        let Compared { message, row, .. } = found;
+        let checkpoints = &self.clients.checkpoints;
+        let (generation, attempts) = row
+            .as_ref()
+            .map_or((0, 0), |row| (row.generation, row.attempts));
+        let file = message.file.clone();
+        let reason = match (found.finding, &found.archived) {
+            (Finding::Stored, Some(proof)) => {
+                checkpoints
+                    .prove(message, generation, attempts, proof)
+                    .await?;
+                return Ok(true);
+            }
+            (Finding::Stored, None) | (Finding::Lost, _) => return Ok(false),
+            (Finding::Unrecorded, _) => {
+                let send = vec![file];
+                return self
+                    .send(Plan {
+                        send,
+                        ..Plan::default()
+                    })
+                    .await;
+            }
+            (Finding::Waiting, _) => {
+                let again = row
+                    .as_ref()
+                    .and_then(|row| stale(row, now, self.settings.resend_after));
+                let resend: Vec<Resend> = again.into_iter().collect();
+                return self
+                    .send(Plan {
+                        resend,
+                        ..Plan::default()
+                    })
+                    .await;
+            }
+            (Finding::Missing, _) => "the archive lacked it",
+            (Finding::Back, _) => "RDS had it after all",
+        };
+        if !checkpoints.reopen(message, generation, reason).await? {
+            return Ok(false);
+        }
+        let resend_after = self.settings.resend_after;
+        let resend = vec![Resend { file, resend_after }];
+        self.send(Plan {
+            resend,
+            ..Plan::default()
+        })
+        .await
+    }
+
+    async fn send(&self, plan: Plan) -> Result<bool, CallError> {
+        let sent = enqueue(self.clients, self.instance, &plan).await?;
+        Ok(sent.refused == 0)
+    }
+}
+
+/// Whether RDS can still give the bytes of a version: the same one, or an append-only file that has grown since.
+fn offers(listing: &Listing, file: &LogFile) -> bool {
+    if file.renamed() {
+        return listing.has(file);
+    }
+    listing.files.iter().any(|listed| {
+        let Version { last_written, size } = listed.version;
+        let grown = matches!(Name::parse(&listed.name), Name::Aurora { .. })
+            && last_written >= file.version.last_written
+            && size >= file.version.size;
+        listed.name == file.name && (listed.version == file.version || grown)
+    })
+}
+
+/// What is wrong, from what the table says (state, and whether an operator dismissed it), whether the archive has the
+/// version, whether RDS offers it, and whether its message may be lost.
+fn judge(
+    state: Option<(State, bool)>,
+    archived: bool,
+    listed: bool,
+    overdue: bool,
+) -> Option<Finding> {
+    match (state, archived, listed) {
+        (None, true, _) => Some(Finding::Stored),
+        (None, false, _) => Some(Finding::Unrecorded),
+        (Some((State::Complete, _)), true, _) => None,
+        (Some((State::Complete, _)), false, true) => Some(Finding::Missing),
+        (Some((State::Complete, _)), false, false) => Some(Finding::Lost),
+        (Some((State::Gone | State::Quarantined, _)), true, _) => Some(Finding::Stored),
+        // An operator's word stands, unless there is proof.
+        (Some((State::Gone, true)), false, _) => None,
+        (Some((State::Gone, false)), false, true) => Some(Finding::Back),
+        // Known, and told by status.
+        (Some((State::Gone, false)), false, false) | (Some((State::Quarantined, _)), false, _) => {
+            None
+        }
+        (Some((State::Queued | State::Leased, _)), _, _) if !overdue => None,
+        (Some((State::Queued | State::Leased, _)), true, _) => Some(Finding::Stored),
+        (Some((State::Queued | State::Leased, _)), false, _) => Some(Finding::Waiting),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_where_is_named() {
+        use Finding::{Back, Lost, Missing, Stored, Unrecorded, Waiting};
+        use State::{Complete, Gone, Leased, Quarantined, Queued};
+        let kept = |state| Some((state, false));
+        for (state, archived, listed, overdue, expected) in [
+            (None, false, true, false, Some(Unrecorded)),
+            (None, true, true, false, Some(Stored)),
+            (kept(Complete), true, true, false, None),
+            (kept(Complete), true, false, false, None),
+            (kept(Complete), false, true, false, Some(Missing)),
+            (kept(Complete), false, false, false, Some(Lost)),
+            (kept(Gone), true, false, false, Some(Stored)),
+            (kept(Gone), false, true, false, Some(Back)),
+            (kept(Gone), false, false, false, None),
+            (Some((Gone, true)), false, true, false, None),
+            (Some((Gone, true)), true, false, false, Some(Stored)),
+            (kept(Quarantined), true, true, false, Some(Stored)),
+            (kept(Quarantined), false, true, true, None),
+            // On its way: a worker may be about to record it.
+            (kept(Queued), true, true, false, None),
+            (kept(Queued), true, true, true, Some(Stored)),
+            (kept(Queued), false, true, false, None),
+            (kept(Queued), false, true, true, Some(Waiting)),
+            (kept(Leased), true, true, true, Some(Stored)),
+            (kept(Leased), false, false, true, Some(Waiting)),
+            (kept(Leased), false, true, false, None),
+        ] {
+            let found = judge(state, archived, listed, overdue);
+            assert_eq!(found, expected, "{state:?} {archived} {listed} {overdue}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_offered_as_itself_or_as_the_beginning_of_a_grown_file() {
+        let file = |name: &str, at: i64, size: i64| LogFile {
+            name: format!("audit/{name}"),
+            version: Version::new(at, size).unwrap(),
+            twins: 1,
+        };
+        let aurora = "audit.log.0.2024-10-01-12-00.0";
+        for (listed, asked, expected) in [
+            (file(aurora, 5, 10), file(aurora, 5, 10), true),
+            (file(aurora, 9, 20), file(aurora, 5, 10), true),
+            (file(aurora, 9, 9), file(aurora, 5, 10), false),
+            (file(aurora, 4, 20), file(aurora, 5, 10), false),
+            (
+                file("audit.log.1.2024-10-01-12-00.0", 9, 20),
+                file(aurora, 5, 10),
+                false,
+            ),
+            (
+                file("server_audit.log.3", 5, 10),
+                file("server_audit.log.1", 5, 10),
+                true,
+            ),
+            (
+                file("server_audit.log.1", 9, 20),
+                file("server_audit.log.1", 5, 10),
+                false,
+            ),
+            (file("other", 9, 20), file("other", 5, 10), false),
+        ] {
+            let listing = Listing {
+                files: vec![listed.clone()],
+                ..Listing::default()
+            };
+            assert_eq!(offers(&listing, &asked), expected, "{listed:?} {asked:?}");
+        }
+    }
+}
