@@ -22,6 +22,8 @@ use crate::rds::xml::{element, response, text};
 
 /// Between two pages, as in print.
 const FORM_FEED: u8 = 0x0C;
+/// Spreads lengths over places.
+const PRIME: usize = 7919;
 /// Longest name that is sent for its own sake.
 const NAME_MAX: usize = 200;
 
@@ -49,6 +51,9 @@ pub fn run(data: &[u8]) {
                 let circle = error.to_string().contains("circle") && asked.len() > 1;
                 assert!(refused || circle, "{error}");
             }
+        }
+        if let Some(page) = pages.first() {
+            is_read_whole(rds, page, data.len());
         }
         any_name_arrives(rds, data);
     });
@@ -117,6 +122,20 @@ fn has_every_entry(listing: &Listing, answered: &[Option<Vec<DescribeDbLogFilesD
         }
     }
     assert!(files.next().is_none() && unreadable.next().is_none());
+}
+
+/// Cut anywhere, here `at`, a page is no listing.
+fn is_read_whole(rds: &Rds, page: &Page, at: usize) {
+    let mut page = page.clone();
+    page.body.truncate(page.body.trim_ascii_end().len());
+    // What comes after the last element is no loss.
+    let mut rest = page.body.windows(2).skip(2);
+    let comments = rest.any(|two| matches!(two, [b'<', b'!' | b'?']));
+    if !comments && rds.page(page.clone()).is_some() {
+        page.body
+            .truncate(at.wrapping_mul(PRIME) % page.body.len().max(1));
+        assert!(rds.page(page.clone()).is_none(), "read half: {page:?}");
+    }
 }
 
 fn any_name_arrives(rds: &Rds, data: &[u8]) {
