@@ -22,6 +22,9 @@ mod faults;
 // Signals, the grace, idleness: how a worker ends.
 mod shutdown;
 
+// Health checks: whether a worker runs, and takes messages.
+mod health;
+
 // The producer: which instances, which versions, what is sent, and what never looks as if all were well.
 mod producer;
 

@@ -138,6 +138,7 @@ async fn a_bad_setting_is_one_line_that_names_it_and_exit_status_64() -> anyhow:
     let requeue = ("auditferry", &["requeue"][..]);
     let lambda = ("bootstrap", &[][..]);
     let worker = ("auditferry-worker", &[][..]);
+    let health = ("auditferry-worker", &["health"][..]);
     for ((program, arguments), variable, value) in [
         (producer, "QUEUE_URL", ""), // an empty value is unset
         (lambda, "QUEUE_URL", ""),
@@ -171,6 +172,9 @@ async fn a_bad_setting_is_one_line_that_names_it_and_exit_status_64() -> anyhow:
         (worker, "SHUTDOWN_GRACE", "x"),
         (worker, "EXIT_WHEN_IDLE", "x"),
         (worker, "DOWNLOAD_IDLE_TIMEOUT", "x"),
+        (worker, "HEALTH_ADDRESS", "8080"),
+        (health, "HEALTH_ADDRESS", "localhost"),
+        (health, "HEALTH_ADDRESS", ""),
         (worker, "LOG_FORMAT", "xml"),
         (producer, "LOG_FORMAT", "xml"),
         (worker, "RUST_LOG", "worker=loud"),

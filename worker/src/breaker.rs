@@ -1,6 +1,6 @@
 //! When everything goes wrong: a broken role or a missing bucket must not push a backlog into the dead-letter queue.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info};
@@ -14,35 +14,54 @@ const LAST: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     /// `None` while it is closed.
-    wait: Mutex<Option<Duration>>,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    why: String,
+    /// Before the next probe.
+    wait: Duration,
 }
 
 impl Breaker {
     /// Opens, and says why, once.
     pub(crate) fn trip(&self, why: &str) {
-        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
-        if wait.is_none() {
+        let mut open = self.lock();
+        if open.is_none() {
             error!("stopped taking messages until this is mended, and probing: {why}");
-            *wait = Some(FIRST);
+            *open = Some(Open {
+                why: why.to_owned(),
+                wait: FIRST,
+            });
         }
     }
 
     /// A probe failed: the next one waits longer.
     pub(crate) fn wait_longer(&self) {
-        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
-        *wait = wait.map(|before| (before * 2).min(LAST));
+        if let Some(open) = self.lock().as_mut() {
+            open.wait = (open.wait * 2).min(LAST);
+        }
     }
 
     /// A probe went through: closes, and says so.
     pub(crate) fn close(&self) {
-        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
-        if wait.take().is_some() {
+        if self.lock().take().is_some() {
             info!("taking messages again");
         }
     }
 
     /// How long to wait before the next probe; `None` if it is closed.
     pub(crate) fn wait(&self) -> Option<Duration> {
-        *self.wait.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().as_ref().map(|open| open.wait)
+    }
+
+    /// What it opened for; `None` if it is closed.
+    pub(crate) fn why(&self) -> Option<String> {
+        self.lock().as_ref().map(|open| open.why.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

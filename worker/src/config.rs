@@ -1,8 +1,9 @@
 //! Settings of the worker.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use shared::config::{BadSetting, Common, check_region, duration, size};
 use shared::queue::VISIBILITY_MAX;
 
@@ -23,6 +24,9 @@ const LEASE_MIN: Duration = Duration::from_secs(3);
     next_help_heading = "Settings of the worker"
 )]
 pub struct Settings {
+    /// Instead of working.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Settings that all programs have.
     #[command(flatten)]
     pub common: Common,
@@ -67,6 +71,22 @@ pub struct Settings {
     /// How long one download may take as a whole
     #[arg(long, env, value_name = "DURATION", default_value = "2h", value_parser = duration)]
     pub download_timeout: Duration,
+    /// Where to answer health checks, such as 0.0.0.0:8080: GET /livez and GET /readyz [default: nowhere]
+    #[arg(
+        long,
+        env,
+        global = true,
+        visible_alias = "address",
+        value_name = "ADDRESS"
+    )]
+    pub health_address: Option<SocketAddr>,
+}
+
+/// What else the program can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Exits 0 if the worker that answers health checks runs, else 1: for containers without curl
+    Health,
 }
 
 /// Settings that fit together.
@@ -98,6 +118,8 @@ pub struct Config {
     pub exit_when_idle: Option<Duration>,
     /// Of downloads.
     pub download: DownloadTimeouts,
+    /// `None`: health checks are not answered.
+    pub health_address: Option<SocketAddr>,
 }
 
 /// Three ways in which a download can hang.
@@ -166,6 +188,7 @@ impl Settings {
                 idle: self.download_idle_timeout,
                 whole: self.download_timeout,
             },
+            health_address: self.health_address,
         })
     }
 }

@@ -27,5 +27,8 @@ pub mod run;
 // When everything goes wrong: stop taking, probe.
 mod breaker;
 
+// Whoever looks after containers asks: does it run, does it take messages?
+pub mod health;
+
 // Settings.
 pub mod config;

@@ -1,5 +1,6 @@
 //! `auditferry-worker`: parse, log, run until a signal, exit.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use shared::aws::Aws;
@@ -7,7 +8,8 @@ use shared::config::{self, BadSetting};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use worker::config::{Config, Settings};
+use worker::config::{Command, Config, Settings};
+use worker::health;
 use worker::run::run;
 
 #[tokio::main]
@@ -17,6 +19,14 @@ async fn main() -> ExitCode {
         Err(code) => return code,
     };
     let common = settings.common.clone();
+    if settings.command == Some(Command::Health) {
+        let Some(address) = settings.health_address else {
+            let what = "where the worker answers health checks";
+            return config::refuse(&BadSetting::missing("HEALTH_ADDRESS", what));
+        };
+        common.start_logging();
+        return check(address).await;
+    }
     let config = match settings.check() {
         Ok(config) => config,
         Err(bad) => return config::refuse(&bad),
@@ -31,6 +41,16 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("worker stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn check(address: SocketAddr) -> ExitCode {
+    match health::check(address).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            error!("the worker does not run: {why}");
             ExitCode::FAILURE
         }
     }

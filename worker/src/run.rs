@@ -17,6 +17,7 @@ use crate::breaker::Breaker;
 use crate::config::Config;
 use crate::download::Source;
 use crate::failure::backoff;
+use crate::health::{self, Readiness};
 use crate::ship::{Outcome, Ship, ship};
 
 /// After the grace: how long giving back what still runs may take.
@@ -32,8 +33,13 @@ const POLL_SLACK: Duration = Duration::from_secs(2);
 const BACKOFF_STEPS: u32 = 5;
 
 /// Ships what the queue brings until `stop`, or until the queue has been idle for as long as the configuration says.
-/// `Err`: the TLS library cannot start.
+///
+/// `Err`: the TLS library cannot start, or nobody may listen where health checks are to be answered.
 pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::Result<()> {
+    let health_checks = match config.health_address {
+        Some(address) => Some(health::listen(address).await?),
+        None => None,
+    };
     let queue = Queue::new(&aws, config.queue_url.clone());
     let cut_off = CancellationToken::new();
     let cx = Arc::new(Ship {
@@ -49,7 +55,6 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         max_attempts: config.max_attempts,
         cut_off: cut_off.clone(),
     });
-    let mut running = JoinSet::new();
     info!(concurrency = config.concurrency, codec = ?config.codec, level = config.level, "worker started");
     let worker = Worker {
         config,
@@ -59,13 +64,28 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         probes: Arc::new(Semaphore::new(1)),
         breaker: Arc::default(),
     };
-    worker.take(&mut running, &stop).await;
+    let readiness = Readiness {
+        breaker: Arc::clone(&worker.breaker),
+        stopping: stop.child_token(),
+    };
+    let work = async {
+        let mut running = JoinSet::new();
+        worker.take(&mut running, &stop).await;
+        readiness.stopping.cancel();
+        finish(running, config.shutdown_grace, &cut_off).await;
+    };
+    tokio::select! {
+        () = work => {}
+        never = health::serve(health_checks, readiness.clone()) => match never {},
+    }
+    info!("worker stopped");
+    Ok(())
+}
 
+/// Lets files end within the grace; then has them given back.
+async fn finish(mut running: JoinSet<()>, grace: Duration, cut_off: &CancellationToken) {
     info!(files = running.len(), "stopped taking messages, draining");
-    if time::timeout(config.shutdown_grace, drain(&mut running))
-        .await
-        .is_err()
-    {
+    if time::timeout(grace, drain(&mut running)).await.is_err() {
         warn!(
             files = running.len(),
             "grace is over: releasing what still runs"
@@ -78,8 +98,6 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
             warn!(files = running.len(), "left to their leases");
         }
     }
-    info!("worker stopped");
-    Ok(())
 }
 
 struct Worker<'a> {
@@ -172,21 +190,27 @@ impl Worker<'_> {
 
     /// Waits until there is room for a message; while the breaker is open, until it is time for a probe.
     async fn room(&self) -> Room {
-        let mut probe = None;
-        if self.breaker.wait().is_some() {
-            probe = Some(acquire(&self.probes).await);
-        }
-        // The last probe may have closed it while this one waited its turn.
-        match self.breaker.wait() {
-            Some(wait) => time::sleep(wait).await,
-            None => probe = None,
-        }
-        let most = if probe.is_some() { 1 } else { BATCH };
-        let first = acquire(&self.room).await;
-        let more = std::iter::from_fn(|| Arc::clone(&self.room).try_acquire_owned().ok());
-        Room {
-            files: std::iter::once(first).chain(more.take(most - 1)).collect(),
-            probe,
+        loop {
+            let mut probe = None;
+            if self.breaker.wait().is_some() {
+                probe = Some(acquire(&self.probes).await);
+            }
+            // The last probe may have closed it while this one waited its turn.
+            match self.breaker.wait() {
+                Some(wait) => time::sleep(wait).await,
+                None => probe = None,
+            }
+            let first = acquire(&self.room).await;
+            // The file that has made room may have opened it.
+            if probe.is_none() && self.breaker.wait().is_some() {
+                continue;
+            }
+            let most = if probe.is_some() { 1 } else { BATCH };
+            let more = std::iter::from_fn(|| Arc::clone(&self.room).try_acquire_owned().ok());
+            return Room {
+                files: std::iter::once(first).chain(more.take(most - 1)).collect(),
+                probe,
+            };
         }
     }
 
@@ -199,6 +223,10 @@ impl Worker<'_> {
 
     /// Starts on as many deliveries as there was room for.
     fn start(&self, deliveries: Vec<Delivery>, mut room: Room, running: &mut JoinSet<()>) {
+        // If it opened while SQS was asked, the first of them tells as much as a probe does: there may be no other.
+        if room.probe.is_none() && self.breaker.wait().is_some() {
+            room.probe = Arc::clone(&self.probes).try_acquire_owned().ok();
+        }
         for (delivery, permit) in deliveries.into_iter().zip(room.files) {
             let (cx, breaker, probe) = (
                 Arc::clone(&self.cx),
