@@ -25,6 +25,9 @@ mod shutdown;
 // Health checks: whether a worker runs, and takes messages.
 mod health;
 
+// ECS is asked to end no worker that is busy.
+mod protection;
+
 // The producer: which instances, which versions, what is sent, and what never looks as if all were well.
 mod producer;
 

@@ -80,6 +80,9 @@ pub struct Settings {
         value_name = "ADDRESS"
     )]
     pub health_address: Option<SocketAddr>,
+    /// Where ECS protects the task from scale-in while files are in flight; ECS sets it [default: no protection]
+    #[arg(long, env, value_name = "URI")]
+    pub ecs_agent_uri: Option<String>,
 }
 
 /// What else the program can do.
@@ -120,6 +123,8 @@ pub struct Config {
     pub download: DownloadTimeouts,
     /// `None`: health checks are not answered.
     pub health_address: Option<SocketAddr>,
+    /// `None`: this is no task of ECS.
+    pub ecs_agent_uri: Option<String>,
 }
 
 /// Three ways in which a download can hang.
@@ -189,6 +194,7 @@ impl Settings {
                 whole: self.download_timeout,
             },
             health_address: self.health_address,
+            ecs_agent_uri: self.ecs_agent_uri,
         })
     }
 }

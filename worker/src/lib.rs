@@ -27,6 +27,9 @@ pub mod run;
 // When everything goes wrong: stop taking, probe.
 mod breaker;
 
+// ECS is asked to end no worker that is busy.
+mod protection;
+
 // Whoever looks after containers asks: does it run, does it take messages?
 pub mod health;
 

@@ -7,7 +7,7 @@ use shared::archive::Archive;
 use shared::aws::{Aws, Meaning};
 use shared::checkpoint::Checkpoints;
 use shared::queue::{BATCH, Delivery, Queue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::download::Source;
 use crate::failure::backoff;
 use crate::health::{self, Readiness};
+use crate::protection::{InFlight, Protection};
 use crate::ship::{Outcome, Ship, ship};
 
 /// After the grace: how long giving back what still runs may take.
@@ -56,6 +57,8 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         cut_off: cut_off.clone(),
     });
     info!(concurrency = config.concurrency, codec = ?config.codec, level = config.level, "worker started");
+    let mut protection = Protection::new(config.ecs_agent_uri.as_deref())?;
+    let (counter, in_flight) = watch::channel(0);
     let worker = Worker {
         config,
         cx,
@@ -63,6 +66,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         room: Arc::new(Semaphore::new(config.concurrency)),
         probes: Arc::new(Semaphore::new(1)),
         breaker: Arc::default(),
+        in_flight: counter,
     };
     let readiness = Readiness {
         breaker: Arc::clone(&worker.breaker),
@@ -77,7 +81,9 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     tokio::select! {
         () = work => {}
         never = health::serve(health_checks, readiness.clone()) => match never {},
+        never = protection.keep(in_flight) => match never {},
     }
+    protection.end().await;
     info!("worker stopped");
     Ok(())
 }
@@ -107,6 +113,8 @@ struct Worker<'a> {
     room: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     breaker: Arc<Breaker>,
+    /// How many files are.
+    in_flight: watch::Sender<usize>,
 }
 
 /// Room for messages that are about to be asked for.
@@ -233,6 +241,7 @@ impl Worker<'_> {
                 Arc::clone(&self.breaker),
                 room.probe.take(),
             );
+            let in_flight = InFlight::new(&self.in_flight);
             let span = info_span!("ship", message.id = delivery.message_id);
             let task = async move {
                 match (ship(&cx, &delivery).await, &probe) {
@@ -245,7 +254,7 @@ impl Worker<'_> {
                     (Outcome::Complete, Some(_)) => breaker.close(),
                     (Outcome::Complete, None) | (Outcome::Settled, _) => {}
                 }
-                drop((permit, probe));
+                drop((permit, probe, in_flight));
             };
             running.spawn(task.instrument(span));
         }
