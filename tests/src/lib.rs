@@ -24,7 +24,7 @@ pub mod rds;
 // What ECS has for a container: credentials, protection from scale-in.
 pub mod ecs;
 
-// Between a program and the stack: loses and forges answers.
+// Between a program and a service: loses, forges, delays and breaks answers.
 pub mod proxy;
 
 // What RDS has to serve: realistic audit logs, seeded.

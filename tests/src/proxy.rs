@@ -1,22 +1,42 @@
-//! Stands between a program and S3, DynamoDB or SQS, and loses or forges answers.
+//! Stands between a program and a service of AWS, and loses, forges, delays or breaks answers.
 //!
 //! Faults happen on the wire, where they happen in production. Signatures stay good: they cover the host that the
-//! program has asked for, and the stack checks them against the `Host` header as it arrives.
+//! program has asked for, and stack and RDS check them against the `Host` header as it arrives.
 
-use std::collections::VecDeque;
+// What goes wrong on the wire.
+mod fault;
+// What becomes of which request.
+mod script;
+// What the services are asked, and how they spell errors.
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, bail};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::header::{CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, Method, Response};
+use axum::http::Response;
+use axum::http::header::EXPECT;
+use axum::http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+pub use self::fault::Fault;
+use self::fault::{Cut, End, LATENCY};
+pub use self::script::Calls;
+use self::script::Script;
+pub use self::service::Service;
+use self::service::bad_gateway;
 
 /// Larger than any part.
 const LARGEST_BODY: usize = 64 << 20;
@@ -35,6 +55,8 @@ pub enum Answer {
         /// As `AccessDenied`.
         code: &'static str,
     },
+    /// Something goes wrong.
+    Faulty(Fault),
 }
 
 /// A running proxy; dropping it stops it.
@@ -49,10 +71,21 @@ pub struct Proxy {
 struct Shared {
     target: String,
     client: reqwest::Client,
-    /// Operations, what becomes of them, and how often yet.
-    script: Mutex<VecDeque<(String, Answer, u32)>>,
-    /// All operations so far.
-    seen: Mutex<Vec<String>>,
+    script: Mutex<Script>,
+}
+
+/// A fault that goes on until this is dropped, or its calls are over.
+#[derive(Debug)]
+#[must_use = "dropping it ends the fault"]
+pub struct Injection {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        self.shared.script().remove(self.id);
+    }
 }
 
 impl Proxy {
@@ -65,7 +98,6 @@ impl Proxy {
             target: target.to_owned(),
             client: reqwest::Client::builder().build()?,
             script: Mutex::default(),
-            seen: Mutex::default(),
         });
         let mut server = JoinSet::new();
         server.spawn(serve(TcpListener::from_std(listener)?, Arc::clone(&shared)));
@@ -76,6 +108,11 @@ impl Proxy {
         })
     }
 
+    /// Host and port, as in a `Host` header.
+    pub fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
     /// The value for `AWS_ENDPOINT_URL_S3` or its like.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -83,24 +120,39 @@ impl Proxy {
 
     /// Answers the next `times` requests of an operation, such as `PutObject`, like this. What was said earlier comes first.
     pub fn answer(&self, operation: &str, answer: Answer, times: u32) {
-        let mut script = lock(&self.shared.script);
-        script.push_back((operation.to_owned(), answer, times));
+        let mut script = self.shared.script();
+        script.add(Some(operation), answer, Calls::First(times));
+    }
+
+    /// Lets calls of an operation, or of each one, meet a fault. What was said earlier comes first.
+    pub fn inject(&self, fault: Fault, operation: Option<&str>, calls: Calls) -> Injection {
+        let mut script = self.shared.script();
+        Injection {
+            id: script.add(operation, Answer::Faulty(fault), calls),
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Passes everything on from now on.
     pub fn mend(&self) {
-        lock(&self.shared.script).clear();
+        self.shared.script().clear();
     }
 
     /// How many requests of an operation there were.
     pub fn count(&self, operation: &str) -> usize {
-        let seen = lock(&self.shared.seen);
-        seen.iter().filter(|seen| *seen == operation).count()
+        let seen = self.seen();
+        seen.get(operation).map_or(0, |count| *count as usize)
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many requests of each operation there were.
+    pub fn seen(&self) -> BTreeMap<String, u32> {
+        self.shared.script().seen().clone()
+    }
+
+    /// How many of them were not simply passed on.
+    pub fn faults(&self) -> BTreeMap<String, u32> {
+        self.shared.script().faults().clone()
+    }
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -109,56 +161,82 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("the process may open more sockets");
-                let shared = Arc::clone(&shared);
-                let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-                connections.spawn(async move {
-                    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                    drop(served.await); // It fails where an answer is to be lost.
-                });
+                connections.spawn(connection(stream, Arc::clone(&shared)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-/// `Err` closes the connection.
+/// Serves one connection, until one side or a fault ends it.
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(|request| answer(Arc::clone(&shared), request));
+    let mut served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let Err(error) = (&mut served).await else {
+        return;
+    };
+    if let Some(cut) = error.source().and_then(|cause| cause.downcast_ref::<Cut>()) {
+        drop(cut.end(served.into_parts().io.into_inner()).await);
+    }
+}
+
 async fn answer(
     shared: Arc<Shared>,
     request: hyper::Request<Incoming>,
-) -> anyhow::Result<Response<Body>> {
+) -> Result<Response<Body>, Cut> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(Body::new(body), LARGEST_BODY).await?;
-    let query = head.uri.query().unwrap_or_default();
-    let operation = operation(&head.method, query, &head.headers);
-    lock(&shared.seen).push(operation.clone());
-    match shared.next(&operation) {
+    let body = to_bytes(Body::new(body), LARGEST_BODY)
+        .await
+        .map_err(|_gone| Cut::silent(End::Close))?;
+    let service = Service::of(&head);
+    let answer = shared.script().next(&service.operation(&head, &body));
+    match answer {
         Answer::Pass => shared.pass_on(&head, body).await,
-        Answer::Lost => {
-            shared.pass_on(&head, body).await?;
-            bail!("the answer is lost")
-        }
-        Answer::Refused { status, code } => refusal(&head.headers, status, code),
+        Answer::Lost => Err(shared.pass_on_and_end(&head, body, End::Close).await?),
+        Answer::Refused { status, code } => Ok(service.refusal(status, code)),
+        Answer::Faulty(fault) => shared.spoil(fault, service, &head, body).await,
     }
 }
 
 impl Shared {
-    fn next(&self, operation: &str) -> Answer {
-        let mut script = lock(&self.script);
-        let planned = script
-            .iter_mut()
-            .find(|(planned, _, times)| planned == operation && *times > 0);
-        planned.map_or(Answer::Pass, |(_, answer, times)| {
-            *times -= 1;
-            answer.clone()
-        })
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn pass_on(
+    async fn spoil(
         &self,
-        head: &axum::http::request::Parts,
+        fault: Fault,
+        service: Service,
+        head: &Parts,
         body: Bytes,
-    ) -> anyhow::Result<Response<Body>> {
-        let path = head.uri.path_and_query().context("no path")?;
+    ) -> Result<Response<Body>, Cut> {
+        match fault {
+            Fault::LateRequest => {
+                sleep(LATENCY).await;
+                self.pass_on(head, body).await
+            }
+            Fault::LateAnswer => {
+                let answer = self.pass_on(head, body).await;
+                sleep(LATENCY).await;
+                answer
+            }
+            Fault::ResetBefore => Err(Cut::silent(End::Reset)),
+            Fault::ResetAfter => Err(self.pass_on_and_end(head, body, End::Reset).await?),
+            Fault::ResetWithin => Err(self.pass_on_and_cut(head, body, End::Reset).await?),
+            Fault::HalfClosed => Err(self.pass_on_and_end(head, body, End::HalfClose).await?),
+            Fault::HalfAnswered => Err(self.pass_on_and_cut(head, body, End::HalfClose).await?),
+            Fault::BlackHole => pending().await,
+            Fault::ServerError => Ok(service.refusal(500, service.internal_error())),
+            Fault::BadGateway => Ok(bad_gateway()),
+            Fault::Throttled => {
+                let (status, code) = service.throttling();
+                Ok(service.refusal(status, code))
+            }
+        }
+    }
+
+    async fn pass_on(&self, head: &Parts, body: Bytes) -> Result<Response<Body>, Cut> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = head.headers.clone();
         headers.remove(EXPECT); // answered already
         let sent = self
@@ -167,48 +245,31 @@ impl Shared {
             .headers(headers)
             .body(body)
             .send()
-            .await?;
+            .await
+            .map_err(|_broken| Cut::silent(End::Close))?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = sent.status();
         *response.headers_mut() = sent.headers().clone();
         *response.body_mut() = Body::from_stream(sent.bytes_stream());
         Ok(response)
     }
-}
 
-/// The API's name for a request; for S3 only of what the worker does.
-fn operation(method: &Method, query: &str, headers: &HeaderMap) -> String {
-    if let Some(target) = headers.get("x-amz-target") {
-        let target = target.to_str().unwrap_or_default();
-        return target.rsplit('.').next().unwrap_or_default().to_owned();
+    /// Waits for the whole answer, and keeps it.
+    async fn pass_on_and_end(&self, head: &Parts, body: Bytes, end: End) -> Result<Cut, Cut> {
+        self.whole(head, body).await?;
+        Ok(Cut::silent(end))
     }
-    let has = |name: &str| {
-        query
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some(name))
-    };
-    let operation = match method.as_str() {
-        "PUT" if has("partNumber") => "UploadPart",
-        "PUT" => "PutObject",
-        "POST" if has("uploads") => "CreateMultipartUpload",
-        "POST" => "CompleteMultipartUpload",
-        "DELETE" => "AbortMultipartUpload",
-        "HEAD" => "HeadObject",
-        _ => "GetObject",
-    };
-    operation.to_owned()
-}
 
-/// An error as the service spells it that was asked.
-fn refusal(asked: &HeaderMap, status: u16, code: &str) -> anyhow::Result<Response<Body>> {
-    let (kind, body) = if asked.contains_key("x-amz-target") {
-        let body = serde_json::json!({"__type": code, "message": "the proxy says so"});
-        ("application/x-amz-json-1.0", body.to_string())
-    } else {
-        let body =
-            format!("<Error><Code>{code}</Code><Message>the proxy says so</Message></Error>");
-        ("application/xml", body)
-    };
-    let response = Response::builder().status(status);
-    Ok(response.header(CONTENT_TYPE, kind).body(body.into())?)
+    /// Waits for the whole answer, and gives out the first half of it.
+    async fn pass_on_and_cut(&self, head: &Parts, body: Bytes, end: End) -> Result<Cut, Cut> {
+        let (answer, body) = self.whole(head, body).await?;
+        Ok(Cut::within(answer.status(), answer.headers(), &body, end))
+    }
+
+    async fn whole(&self, head: &Parts, body: Bytes) -> Result<(Response<()>, Bytes), Cut> {
+        let (answer, body) = self.pass_on(head, body).await?.into_parts();
+        let body = to_bytes(body, LARGEST_BODY).await;
+        let body = body.map_err(|_broken| Cut::silent(End::Close))?;
+        Ok((Response::from_parts(answer, ()), body))
+    }
 }

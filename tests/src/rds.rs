@@ -101,6 +101,11 @@ impl Rds {
         format!("http://{}", self.shared.address)
     }
 
+    /// Lets clients call the server this, as they must if it is behind a proxy, and nothing else.
+    pub fn set_authority(&self, authority: String) {
+        self.state().authority = Some(authority);
+    }
+
     /// What the server accepts at present.
     pub fn access(&self) -> Access {
         self.state().access.clone()

@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 
 use crate::archive::{self, Object};
 use crate::programs::{self, Ended, Environment, Running};
+use crate::proxy::{Proxy, Service};
 use crate::rds::{Access, NewCluster, NewInstance, Rds};
 use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
 
@@ -100,6 +101,24 @@ impl World {
             errors: Mutex::default(),
             logs: Mutex::default(),
         })
+    }
+
+    /// Puts a proxy between all programs and a service. The test's own clients go past it.
+    pub fn behind_proxy(&mut self, service: Service) -> anyhow::Result<Proxy> {
+        let proxy = match service {
+            Service::Rds => {
+                let proxy = Proxy::start(&self.rds.url())?;
+                self.rds.set_authority(proxy.authority());
+                proxy
+            }
+            Service::Sqs | Service::DynamoDb | Service::S3 => {
+                let mut settings = self.environment.iter();
+                let stack = settings.find(|(name, _)| name == "AWS_ENDPOINT_URL");
+                Proxy::start(&stack.context("the stack is nowhere")?.1)?
+            }
+        };
+        self.environment = self.environment(&[(service.variable(), &proxy.url())]);
+        Ok(proxy)
     }
 
     /// Settles that error lines with this text are what the test wants; every other one fails it.

@@ -139,11 +139,12 @@ fn verify(rds: &Rds, received: &Received<'_>) -> Result<(), Refusal> {
         authorization.is_some_and(|text| text.contains(&credential))
     };
     let access = state.others.iter().find(used).unwrap_or(&state.access);
+    let address = rds.shared.address.to_string();
     let verifier = Verifier {
         access,
         token_expired: state.expired.contains(&access.access_key),
         service: "rds",
-        authority: &rds.shared.address.to_string(),
+        authority: state.authority.as_ref().unwrap_or(&address),
         now: state.now(),
     };
     verifier.verify(received)

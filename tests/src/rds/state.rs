@@ -87,6 +87,8 @@ pub(super) struct State {
     pub(super) others: Vec<Access>,
     /// Access keys.
     pub(super) expired: BTreeSet<String>,
+    /// What clients call the server, if it is not its address.
+    pub(super) authority: Option<String>,
     pub(super) clock: SignedDuration,
     pub(super) behaviour: Behaviour,
     pub(super) inventory: Inventory,
