@@ -298,6 +298,9 @@ impl CallError {
         };
         let meaning = if lacks_credentials(error) {
             Meaning::Environment
+        } else if let SdkError::ResponseError(_) = error {
+            // It broke off, or cannot be read: whatever its status, it is no answer.
+            Meaning::Transient
         } else {
             meaning(code.as_deref(), status)
         };

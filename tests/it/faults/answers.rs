@@ -2,7 +2,7 @@
 
 use shared::message::Message;
 use tests::eventually::eventually;
-use tests::proxy::{Answer, Proxy};
+use tests::proxy::{Answer, Calls, Fault, Proxy};
 use tests::stack::Stack;
 use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
 use tests::world::{MINUTE, NOON, Row, World};
@@ -209,6 +209,19 @@ async fn a_claim_that_nobody_answers_is_taken_over_after_its_lease() -> anyhow::
     world.work_with(&[(DYNAMODB, &proxy.url()), LEASE]).await?;
     let row = world.until(&version, "Complete").await?;
     assert_eq!(told(&row), ["2", "2"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_always_breaks_off_makes_no_dead_letter() -> anyhow::Result<()> {
+    // The first answer says that the claim is ours, the others that it is taken; of none there is more than a half.
+    for fault in [Fault::ResetWithin, Fault::HalfAnswered] {
+        let (world, proxy) = world().await?;
+        let version = world.put_and_send(FILE, log(14, 5000)).await?;
+        let _fault = proxy.inject(fault, Some("UpdateItem"), Calls::First(TRIES));
+        world.work_with(&[(DYNAMODB, &proxy.url()), LEASE]).await?;
+        shipped_once(&world, &version, ["2", "2"]).await?;
+    }
     Ok(())
 }
 
