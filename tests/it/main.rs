@@ -19,6 +19,9 @@ mod delivery;
 // What each service can do to us, and what it must not come to.
 mod faults;
 
+// What the wire can do to us, on the way to each of the four services.
+mod network;
+
 // Signals, the grace, idleness: how a worker ends.
 mod shutdown;
 
