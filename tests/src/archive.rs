@@ -12,6 +12,8 @@ pub struct Object {
     pub stored: Vec<u8>,
     /// Decompressed.
     pub raw: Vec<u8>,
+    /// Its entity tag.
+    pub etag: String,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
     /// Its media type.
@@ -52,6 +54,7 @@ pub async fn object(s3: &aws_sdk_s3::Client, bucket: &str, key: &str) -> anyhow:
         .unwrap_or_default()
         .into_iter()
         .collect();
+    let etag = got.e_tag.clone().unwrap_or_default();
     let (content_type, content_encoding) = (got.content_type.clone(), got.content_encoding.clone());
     #[expect(clippy::disallowed_methods, reason = "a test compares whole objects")]
     let stored = got.body.collect().await?.to_vec();
@@ -59,6 +62,7 @@ pub async fn object(s3: &aws_sdk_s3::Client, bucket: &str, key: &str) -> anyhow:
     Ok(Object {
         stored,
         raw,
+        etag,
         metadata,
         content_type,
         content_encoding,

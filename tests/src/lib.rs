@@ -12,6 +12,9 @@ pub mod lambda;
 // What the archive holds, read back.
 pub mod archive;
 
+// What must hold once everything has settled.
+pub mod invariants;
+
 // Bounded, named waits.
 pub mod eventually;
 

@@ -151,10 +151,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts one; it is killed when this is dropped.
+    /// Starts one; it is killed when this is dropped, also if it is stopped.
     pub fn start(program: &str, environment: &Environment) -> anyhow::Result<Self> {
+        Self::start_with(program, &[], environment)
+    }
+
+    /// Starts one with arguments.
+    pub fn start_with(
+        program: &str,
+        arguments: &[&str],
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
         let mut command = command(program, environment)?;
         let mut child = command
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -207,6 +217,22 @@ impl Running {
         .await
     }
 
+    /// Waits until it is stopped, as by SIGSTOP: nothing of it runs. `Err` at once if it ends instead.
+    pub async fn stopped(&self) -> anyhow::Result<()> {
+        let id = self.id().context("it has ended already")?;
+        let state = eventually("the process to stop", async || match state(id) {
+            Some(state @ ('T' | 'Z')) => Ok(state),
+            running => Err((running, self.log())),
+        })
+        .await?;
+        ensure!(
+            state == 'T',
+            "it ended instead of stopping; it said {:#?}",
+            self.log()
+        );
+        Ok(())
+    }
+
     /// Sends it a signal by name, such as `TERM`.
     pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let id = self.id().context("it has ended already")?;
@@ -234,6 +260,16 @@ impl Running {
             stderr: self.log().join("\n"),
         })
     }
+}
+
+/// The letter of a process's state (proc(5)); `Z` also when nothing is left of it.
+fn state(id: u32) -> Option<char> {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
+        return Some('Z');
+    };
+    // `1234 (name) T …`; a name may have brackets of its own.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.trim_start().chars().next()
 }
 
 async fn keep(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {

@@ -43,6 +43,7 @@ pub struct World {
     /// For looking around.
     pub s3: aws_sdk_s3::Client,
     environment: Environment,
+    endpoint: String,
     expected_errors: Vec<String>,
     errors: Mutex<Vec<String>>,
     /// Of the programs that have ended, for a test that fails.
@@ -97,6 +98,7 @@ impl World {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             environment,
+            endpoint: stack.endpoint.clone(),
             expected_errors: Vec::new(),
             errors: Mutex::default(),
             logs: Mutex::default(),
@@ -195,11 +197,17 @@ impl World {
         Running::start("auditferry-worker", &self.environment(with))
     }
 
+    /// Waits for the end of a program, whatever it is.
+    pub async fn finish(&self, program: &str, running: Running) -> anyhow::Result<Ended> {
+        let ended = running.ended().await?;
+        self.note_errors(ended.logged("ERROR"));
+        self.note_log(program, &ended);
+        Ok(ended)
+    }
+
     /// Waits for a worker's end, which must be a good one.
     pub async fn finish_worker(&self, worker: Running) -> anyhow::Result<Ended> {
-        let ended = worker.ended().await?;
-        self.note_errors(ended.logged("ERROR"));
-        self.note_log("auditferry-worker", &ended);
+        let ended = self.finish("auditferry-worker", worker).await?;
         ensure!(ended.code() == Some(0), "the worker failed: {ended:?}");
         Ok(ended)
     }
@@ -357,6 +365,12 @@ impl World {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(errors);
+    }
+
+    /// What the programs that have ended have said.
+    pub fn said(&self) -> String {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.join("\n")
     }
 
     fn note_log(&self, program: &str, ended: &Ended) {

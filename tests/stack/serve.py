@@ -19,6 +19,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from xml.sax.saxutils import escape
 
@@ -39,6 +40,8 @@ UNSIGNED_PAYLOADS = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 # … and those of which every chunk is signed.
 SIGNED_CHUNKS = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 MAX_SKEW = datetime.timedelta(minutes=15)
+# A path of our own: the body is the URL of a queue whose hidden messages shall come back now.
+COME_BACK = "/_stack/come-back"
 
 
 class Refused(Exception):
@@ -153,6 +156,14 @@ async def read(receive):
     return b"".join(pieces)
 
 
+def come_back(queue_url):
+    """Ends the visibility timeout of a queue's messages at once. The underscored name is the emulator's private one."""
+    from ministack.services import sqs
+
+    for message in sqs._queues.get_scoped(ACCOUNT, REGION, queue_url)["messages"]:
+        message["visible_at"] = min(message["visible_at"], time.time())
+
+
 def verified(emulator, port):
     """The emulator behind the check, announcing itself once it has started."""
 
@@ -173,6 +184,10 @@ def verified(emulator, port):
         if scope["path"] == "/_credentials":
             learn(**json.loads(body))
             await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b""})
+        if scope["path"] == COME_BACK:
+            come_back(body.decode())
+            await send({"type": "http.response.start", "status": 204, "headers": []})
             return await send({"type": "http.response.body", "body": b""})
         try:
             verify(scope, body)

@@ -118,6 +118,33 @@ impl World {
         Ok(())
     }
 
+    /// Lets all messages that are hidden in a queue come back, as if the time for it had passed.
+    pub async fn come_back(&self, queue_url: &str) -> anyhow::Result<()> {
+        let url = format!("{}/_stack/come-back", self.endpoint);
+        let client = reqwest::Client::builder().build()?;
+        let asked = client.post(url).body(queue_url.to_owned()).send().await?;
+        asked.error_for_status()?;
+        Ok(())
+    }
+
+    /// The bodies of all dead letters, which stay where they are. Those that were hidden are not any more.
+    pub async fn letters(&self) -> anyhow::Result<Vec<String>> {
+        let url = &self.resources.dead_letter_queue_url;
+        self.come_back(url).await?;
+        let mut letters = Vec::new();
+        loop {
+            let request = self.sqs.receive_message().queue_url(url);
+            let request = request.max_number_of_messages(10).visibility_timeout(60);
+            let messages = request.send().await?.messages.unwrap_or_default();
+            if messages.is_empty() {
+                break;
+            }
+            letters.extend(messages.into_iter().filter_map(|message| message.body));
+        }
+        self.come_back(url).await?;
+        Ok(letters)
+    }
+
     /// Takes `count` messages off the work queue, for good: those, and no more, must be there.
     pub async fn take(&self, count: usize) -> anyhow::Result<Vec<Message>> {
         let mut taken = Vec::new();
