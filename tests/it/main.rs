@@ -43,6 +43,9 @@ mod requeue;
 // RDS, table and archive, compared and mended.
 mod reconcile;
 
+// Processes die, or sleep, before and after each durable step.
+mod points;
+
 // Where everything stands, and what needs a person.
 mod status;
 
