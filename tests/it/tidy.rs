@@ -25,6 +25,16 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The sources of programs in which a text occurs.
+pub(crate) fn files_with(text: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for member in ["producer/src", "worker/src"] {
+        rust_files(&Path::new(ROOT).join(member), &mut files)?;
+    }
+    files.retain(|file| fs::read_to_string(file).is_ok_and(|source| source.contains(text)));
+    Ok(files)
+}
+
 #[test]
 fn every_member_takes_the_workspaces_lints() -> anyhow::Result<()> {
     for member in MEMBERS {
@@ -51,6 +61,102 @@ fn producer_and_worker_never_see_each_other_and_nothing_sees_the_tests() -> anyh
                 "{member} depends on {stranger}"
             );
         }
+    }
+    Ok(())
+}
+
+/// Calls that change nothing outside. What is received is hidden for a while, and comes back.
+const LOOKS: [&str; 12] = [
+    ".describe_db_clusters(",
+    ".describe_db_instances(",
+    ".describe_db_log_files(",
+    ".get_item(",
+    ".query(",
+    ".scan(",
+    ".get_queue_attributes(",
+    ".receive_message(",
+    ".head_bucket(",
+    ".head_object(",
+    ".get_object(",
+    ".http.get(",
+];
+
+/// Calls that change something outside, of the services that the programs use.
+const CHANGES: [&str; 22] = [
+    ".put_item(",
+    ".update_item(",
+    ".delete_item(",
+    ".batch_write_item(",
+    ".transact_write_items(",
+    ".execute_statement(",
+    ".send_message(",
+    ".send_message_batch(",
+    ".delete_message(",
+    ".delete_message_batch(",
+    ".change_message_visibility(",
+    ".change_message_visibility_batch(",
+    ".purge_queue(",
+    ".put_object(",
+    ".copy_object(",
+    ".delete_object(",
+    ".delete_objects(",
+    ".create_multipart_upload(",
+    ".upload_part(",
+    ".upload_part_copy(",
+    ".complete_multipart_upload(",
+    ".abort_multipart_upload(",
+];
+
+#[test]
+fn nothing_outside_is_changed_but_by_a_durable_step() -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for member in ["producer", "worker", "shared"] {
+        rust_files(&Path::new(ROOT).join(member).join("src"), &mut files)?;
+    }
+    let mut steps = 0;
+    for file in files {
+        let source = fs::read_to_string(&file)?;
+        let mut line = 1;
+        let mut pieces = source.split(".send()").peekable();
+        while let Some(piece) = pieces.next() {
+            line += piece.matches('\n').count();
+            let at = format!("{}:{line}", file.display());
+            let has = |calls: &[&str]| calls.iter().any(|call| piece.contains(call));
+            let (looks, changes) = (has(&LOOKS), has(&CHANGES));
+            if pieces.peek().is_none() {
+                assert!(!changes, "{at}: not sent by step::take(..) below");
+                continue;
+            }
+            let statement = piece.rsplit([';', '{', '}']).next().unwrap_or_default();
+            let taken = statement.contains("step::take(");
+            assert!(looks || changes, "{at}: a call of neither list");
+            assert!(taken || !changes, "{at}: not sent by step::take(..)");
+            assert!(changes || !taken, "{at}: a step that changes nothing");
+            steps += usize::from(taken);
+        }
+    }
+    assert!(steps >= 10, "only {steps} were found");
+    Ok(())
+}
+
+#[test]
+fn programs_as_built_for_production_have_no_points_to_stop_at() -> anyhow::Result<()> {
+    for member in ["producer", "worker"] {
+        // Features as they are when the package is built by itself.
+        let cargo = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--prefix=none"])
+            .args(["--edges=normal", "--format={p} {f}", "--package", member])
+            .current_dir(ROOT)
+            .output()?;
+        let tree = String::from_utf8(cargo.stdout)?;
+        let why = String::from_utf8_lossy(&cargo.stderr);
+        assert!(cargo.status.success(), "{member}: {why}");
+        let packages: Vec<&str> = tree.lines().collect();
+        let shared = packages.iter().find(|line| line.starts_with("shared v"));
+        let shared = shared.with_context(|| format!("{member} without shared: {tree}"))?;
+        assert!(!shared.contains("failpoints"), "{member}: {shared}");
+        let fail = packages.iter().find(|line| line.starts_with("fail v"));
+        assert_eq!(fail, None, "{member} has points to stop at");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use shared::step::Step;
 use tests::programs;
 
-use super::{Case, End, NOT_YET, Program, cases};
+use super::{Case, End, Program, cases, taken};
 
 /// Steps whose every point this run has passed, by the process's end.
 static HELD: Mutex<BTreeSet<(Step, End)>> = Mutex::new(BTreeSet::new());
@@ -18,11 +18,8 @@ static HELD: Mutex<BTreeSet<(Step, End)>> = Mutex::new(BTreeSet::new());
 pub(super) fn add(step: Step, end: End) -> anyhow::Result<()> {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     held.insert((step, end));
-    let taken: Vec<Step> = Step::ALL
-        .into_iter()
-        .filter(|step| !NOT_YET.contains(step))
-        .collect();
-    let table = taken.iter().flat_map(|step| {
+    let steps: Vec<Step> = Step::ALL.into_iter().filter(|step| taken(*step)).collect();
+    let table = steps.iter().flat_map(|step| {
         let (step, held) = (*step, &held);
         cases(step).into_iter().map(move |case| {
             json!({
@@ -37,12 +34,12 @@ pub(super) fn add(step: Step, end: End) -> anyhow::Result<()> {
     });
     let table: Vec<_> = table.collect();
     let processes = |end| -> usize {
-        let held = taken.iter().filter(|step| held.contains(&(**step, end)));
+        let held = steps.iter().filter(|step| held.contains(&(**step, end)));
         held.map(|step| 2 * cases(*step).len()).sum()
     };
     let summary = json!({
-        "steps": taken.len(),
-        "points": 2 * taken.len(),
+        "steps": steps.len(),
+        "points": 2 * steps.len(),
         "programs_by_points": 2 * table.len(),
         "killed": processes(End::Killed),
         "slept": processes(End::Asleep),
