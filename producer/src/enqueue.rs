@@ -9,7 +9,7 @@ use shared::message::Message;
 use shared::queue::BATCH;
 
 use crate::config::Clients;
-use crate::plan::Plan;
+use crate::plan::{Again, Plan};
 
 /// Rows written at a time.
 const WRITES: usize = 8;
@@ -69,4 +69,23 @@ pub(crate) async fn enqueue(
         }
     }
     Ok(sent)
+}
+
+/// Has a finished version shipped again: reopens its row, then sends. `false` if the row is not any more what it was.
+pub(crate) async fn ship_again(
+    clients: &Clients,
+    instance: &Instance,
+    again: &Again,
+    reason: &str,
+) -> Result<bool, CallError> {
+    let message = Message {
+        instance: instance.clone(),
+        file: again.file.clone(),
+    };
+    let reopened = clients
+        .checkpoints
+        .reopen(&message, again.generation, reason)
+        .await?;
+    // What is reopened and not sent is stale after a while, and sent again then.
+    Ok(reopened && clients.queue.send(&[message.to_wire()]).await? == [true])
 }

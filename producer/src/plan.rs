@@ -15,6 +15,9 @@ const RESEND_MAX: Duration = Duration::from_hours(6);
 /// An instance that was not enumerated for so long may have lost log files: RDS keeps them for about a day.
 pub const GAP: Duration = Duration::from_hours(12);
 
+/// Longer than a look at an instance takes, from the list of instances to the record of it: a Lambda runs 15 min at most.
+const LOOK: Duration = Duration::from_mins(15);
+
 /// How far ahead of ours the clock of RDS may be without a word.
 const FUTURE: Duration = Duration::from_mins(15);
 
@@ -36,6 +39,8 @@ pub struct Plan {
     pub send: Vec<LogFile>,
     /// Known, unfinished and stale.
     pub resend: Vec<Resend>,
+    /// Known, and finished under a name that another instance may have had by then.
+    pub doubtful: Vec<Again>,
     /// Families whose watermark moves, and where to.
     pub watermarks: HashMap<Family, Timestamp>,
     /// Families that the listing or the table has.
@@ -53,8 +58,17 @@ pub struct Resend {
     pub resend_after: Duration,
 }
 
-/// Plans for one instance. The rows must be those that `known` promises, the listing at least as long.
-pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) -> Plan {
+/// A finished version that is to be shipped again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// The version.
+    pub file: LogFile,
+    /// Of its row, which must still be this.
+    pub generation: u64,
+}
+
+/// Plans for one instance, which has this name now. The rows must be those that `known` promises, the listing at least as long.
+pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing: Timing) -> Plan {
     let mut plan = Plan {
         warnings: warnings(listing, known, now),
         ..Plan::default()
@@ -65,9 +79,26 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
     let mut seen = HashSet::new();
     let mut progress = Progress::default();
 
+    let last_look = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
+    let again = |row: &Row| doubtful(row, name, last_look) && listing.offers(&row.message.file);
     for row in &known.rows {
-        progress.add(&row.message.file, row.state.finished(), now);
+        let file = &row.message.file;
+        progress.add(file, row.state.finished() && !again(row), now);
         plan.resend.extend(stale(row, now, timing.resend_after));
+        if again(row) {
+            plan.doubtful.push(Again {
+                file: file.clone(),
+                generation: row.generation,
+            });
+        } else if doubtful(row, name, last_look) {
+            plan.warnings.push(format!(
+                "{} was shipped when another instance may have been called {}, and RDS has it no more: {} may hold that \
+                 one's log",
+                file.name,
+                row.message.instance.name,
+                row.keys.join(", ")
+            ));
+        }
     }
     for file in &listing.files {
         plan.families.insert(file.family());
@@ -76,10 +107,13 @@ pub fn plan(listing: &Listing, known: &Known, now: Timestamp, timing: Timing) ->
             continue;
         }
         let row = rows.covering(file);
-        progress.add(file, row.is_some_and(|row| row.state.finished()), now);
+        let finished = row.is_some_and(|row| row.state.finished() && !again(row));
+        progress.add(file, finished, now);
         match row.map(|row| row.state) {
             None if stripes.due(file, now, timing.settle) => plan.send.push(file.clone()),
-            Some(State::Gone) if row.is_some_and(|row| row.dismissed_at.is_none()) => {
+            Some(State::Gone)
+                if row.is_some_and(|row| row.dismissed_at.is_none() && !again(row)) =>
+            {
                 plan.warnings.push(format!(
                     "{} is recorded as gone, yet RDS lists it: auditferry reconcile --repair has it shipped",
                     file.name
@@ -150,6 +184,18 @@ pub fn backfill(
         }
     }
     plan
+}
+
+/// Whether a version was finished, since the last look at the instance, under another name than the instance has now. RDS is
+/// asked by name, and instances take over each other's names (blue/green deployments, restores): then what was read, or was
+/// not found, may have been another's.
+fn doubtful(row: &Row, name: &str, last_look: Option<Timestamp>) -> bool {
+    let since = last_look.and_then(|last| last.checked_sub(LOOK).ok());
+    row.state.finished()
+        && row.dismissed_at.is_none()
+        && row.message.file.version.size > 0
+        && row.message.instance.name != name
+        && row.finished_at >= since
 }
 
 /// How far the versions of an instance are finished.

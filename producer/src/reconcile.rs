@@ -12,13 +12,13 @@ use shared::aws::{CallError, Meaning};
 use shared::checkpoint::{Proof, Registered, Row, State};
 use shared::instance::Instance;
 use shared::listing::{self, Listing, says_later};
-use shared::log_file::{Beside, LogFile, Name, Stripes, Version};
+use shared::log_file::{Beside, LogFile, Stripes};
 use shared::message::Message;
 
 use crate::config::{Clients, Enumeration};
-use crate::enqueue::enqueue;
+use crate::enqueue::{enqueue, ship_again};
 use crate::enumerate::enumerate;
-use crate::plan::{Plan, Resend, Rows, stale};
+use crate::plan::{Again, Plan, Resend, Rows, stale};
 
 /// Instances at a time.
 const INSTANCES: usize = 4;
@@ -341,7 +341,7 @@ impl One<'_> {
         now: Timestamp,
     ) -> Result<Option<Compared>, CallError> {
         let archived = self.archived(&message, row.as_ref()).await?;
-        let listed = listing.is_some_and(|listing| offers(listing, &message.file));
+        let listed = listing.is_some_and(|listing| listing.offers(&message.file));
         let overdue = row
             .as_ref()
             .is_some_and(|row| stale(row, now, self.settings.resend_after).is_some());
@@ -430,36 +430,14 @@ impl One<'_> {
             (Finding::Missing, _) => "the archive lacked it",
             (Finding::Back, _) => "RDS had it after all",
         };
-        if !checkpoints.reopen(message, generation, reason).await? {
-            return Ok(false);
-        }
-        let resend_after = self.settings.resend_after;
-        let resend = vec![Resend { file, resend_after }];
-        self.send(Plan {
-            resend,
-            ..Plan::default()
-        })
-        .await
+        let again = Again { file, generation };
+        ship_again(self.clients, self.instance, &again, reason).await
     }
 
     async fn send(&self, plan: Plan) -> Result<bool, CallError> {
         let sent = enqueue(self.clients, self.instance, &plan).await?;
         Ok(sent.refused == 0)
     }
-}
-
-/// Whether RDS can still give the bytes of a version: the same one, or an append-only file that has grown since.
-fn offers(listing: &Listing, file: &LogFile) -> bool {
-    if file.renamed() {
-        return listing.has(file);
-    }
-    listing.files.iter().any(|listed| {
-        let Version { last_written, size } = listed.version;
-        let grown = matches!(Name::parse(&listed.name), Name::Aurora { .. })
-            && last_written >= file.version.last_written
-            && size >= file.version.size;
-        listed.name == file.name && (listed.version == file.version || grown)
-    })
 }
 
 /// What is wrong, from what the table says (state, and whether an operator dismissed it), whether the archive has the
@@ -470,23 +448,26 @@ fn judge(
     listed: bool,
     overdue: bool,
 ) -> Option<Finding> {
-    match (state, archived, listed) {
-        (None, true, _) => Some(Finding::Stored),
-        (None, false, _) => Some(Finding::Unrecorded),
-        (Some((State::Complete, _)), true, _) => None,
-        (Some((State::Complete, _)), false, true) => Some(Finding::Missing),
-        (Some((State::Complete, _)), false, false) => Some(Finding::Lost),
-        (Some((State::Gone | State::Quarantined, _)), true, _) => Some(Finding::Stored),
-        // An operator's word stands, unless there is proof.
-        (Some((State::Gone, true)), false, _) => None,
-        (Some((State::Gone, false)), false, true) => Some(Finding::Back),
-        // Known, and told by status.
-        (Some((State::Gone, false)), false, false) | (Some((State::Quarantined, _)), false, _) => {
-            None
+    let Some((state, dismissed)) = state else {
+        return Some(if archived {
+            Finding::Stored
+        } else {
+            Finding::Unrecorded
+        });
+    };
+    match state {
+        State::Complete if archived => None,
+        State::Complete if listed => Some(Finding::Missing),
+        State::Complete => Some(Finding::Lost),
+        // On its way: a worker may be about to record it.
+        State::Queued | State::Leased if !overdue => None,
+        State::Queued | State::Leased | State::Quarantined | State::Gone if archived => {
+            Some(Finding::Stored)
         }
-        (Some((State::Queued | State::Leased, _)), _, _) if !overdue => None,
-        (Some((State::Queued | State::Leased, _)), true, _) => Some(Finding::Stored),
-        (Some((State::Queued | State::Leased, _)), false, _) => Some(Finding::Waiting),
+        State::Queued | State::Leased => Some(Finding::Waiting),
+        State::Quarantined => None, // told by status
+        // An operator's word stands, unless there is proof.
+        State::Gone => (listed && !dismissed).then_some(Finding::Back),
     }
 }
 
@@ -513,7 +494,6 @@ mod tests {
             (Some((Gone, true)), true, false, false, Some(Stored)),
             (kept(Quarantined), true, true, false, Some(Stored)),
             (kept(Quarantined), false, true, true, None),
-            // On its way: a worker may be about to record it.
             (kept(Queued), true, true, false, None),
             (kept(Queued), true, true, true, Some(Stored)),
             (kept(Queued), false, true, false, None),
@@ -524,44 +504,6 @@ mod tests {
         ] {
             let found = judge(state, archived, listed, overdue);
             assert_eq!(found, expected, "{state:?} {archived} {listed} {overdue}");
-        }
-    }
-
-    #[test]
-    fn a_version_is_offered_as_itself_or_as_the_beginning_of_a_grown_file() {
-        let file = |name: &str, at: i64, size: i64| LogFile {
-            name: format!("audit/{name}"),
-            version: Version::new(at, size).unwrap(),
-            twins: 1,
-        };
-        let aurora = "audit.log.0.2024-10-01-12-00.0";
-        for (listed, asked, expected) in [
-            (file(aurora, 5, 10), file(aurora, 5, 10), true),
-            (file(aurora, 9, 20), file(aurora, 5, 10), true),
-            (file(aurora, 9, 9), file(aurora, 5, 10), false),
-            (file(aurora, 4, 20), file(aurora, 5, 10), false),
-            (
-                file("audit.log.1.2024-10-01-12-00.0", 9, 20),
-                file(aurora, 5, 10),
-                false,
-            ),
-            (
-                file("server_audit.log.3", 5, 10),
-                file("server_audit.log.1", 5, 10),
-                true,
-            ),
-            (
-                file("server_audit.log.1", 9, 20),
-                file("server_audit.log.1", 5, 10),
-                false,
-            ),
-            (file("other", 9, 20), file("other", 5, 10), false),
-        ] {
-            let listing = Listing {
-                files: vec![listed.clone()],
-                ..Listing::default()
-            };
-            assert_eq!(offers(&listing, &asked), expected, "{listed:?} {asked:?}");
         }
     }
 }

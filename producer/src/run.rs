@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::config::{Clients, Enumeration};
-use crate::enqueue::enqueue;
+use crate::enqueue::{enqueue, ship_again};
 use crate::enumerate::{Found, enumerate};
 use crate::plan::{Plan, Timing, backfill, plan};
 use crate::vanished;
@@ -207,7 +207,7 @@ async fn run_instance(
     let listing = listing.map_err(Failure::Instance)?;
     let now = Timestamp::now();
     let plan = match window {
-        Window::New => plan(&listing, &known, now, timing),
+        Window::New => plan(&instance.name, &listing, &known, now, timing),
         Window::Past(range, _) => backfill(&listing, &known, range, now, timing),
     };
     let mut report = report(found);
@@ -229,6 +229,15 @@ async fn run_instance(
         .await
         .map_err(Failure::Shared)?;
     (report.sent, report.resent) = (sent.new, sent.again);
+    for again in &plan.doubtful {
+        let name = &again.file.name;
+        report.warnings.push(format!(
+            "{name} was shipped when another instance may have had this one's name: shipping it again"
+        ));
+        let why = "another instance may have had the name";
+        let shipped = ship_again(clients, instance, again, why).await;
+        report.resent += usize::from(shipped.map_err(Failure::Shared)?);
+    }
     if sent.refused > 0 {
         report.error = Some(format!("SQS did not take {} messages", sent.refused));
     }

@@ -300,6 +300,7 @@ mod tests {
             resend_after: None,
             requeues: 0,
             quarantined_at: None,
+            finished_at: None,
             dismissed_at: None,
             reason: None,
             error: None,

@@ -1,7 +1,7 @@
 //! What RDS says an instance has under `audit/`, page by page.
 
 use crate::aws::CallError;
-use crate::log_file::{AUDIT_PREFIX, LogFile, Name, Version};
+use crate::log_file::{AUDIT_PREFIX, Family, LogFile, Name, Version};
 use jiff::Timestamp;
 
 /// The audit log files of one instance.
@@ -155,6 +155,63 @@ impl Listing {
             !self.carrying(file.version).is_empty()
         } else {
             self.files.iter().any(|listed| listed.name == file.name)
+        }
+    }
+
+    /// Whether RDS can give the bytes of a version: that one is listed, or an append-only file has grown since.
+    pub fn offers(&self, file: &LogFile) -> bool {
+        if file.renamed() {
+            return self.has(file);
+        }
+        self.files.iter().any(|listed| {
+            let Version { last_written, size } = listed.version;
+            let grown = listed.family() == Family::Aurora
+                && last_written >= file.version.last_written
+                && size >= file.version.size;
+            listed.name == file.name && (listed.version == file.version || grown)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_offered_as_itself_or_as_the_beginning_of_a_grown_file() {
+        let file = |name: &str, at: i64, size: i64| LogFile {
+            name: format!("audit/{name}"),
+            version: Version::new(at, size).unwrap(),
+            twins: 1,
+        };
+        let aurora = "audit.log.0.2024-10-01-12-00.0";
+        for (listed, asked, expected) in [
+            (file(aurora, 5, 10), file(aurora, 5, 10), true),
+            (file(aurora, 9, 20), file(aurora, 5, 10), true),
+            (file(aurora, 9, 9), file(aurora, 5, 10), false),
+            (file(aurora, 4, 20), file(aurora, 5, 10), false),
+            (
+                file("audit.log.1.2024-10-01-12-00.0", 9, 20),
+                file(aurora, 5, 10),
+                false,
+            ),
+            (
+                file("server_audit.log.3", 5, 10),
+                file("server_audit.log.1", 5, 10),
+                true,
+            ),
+            (
+                file("server_audit.log.1", 9, 20),
+                file("server_audit.log.1", 5, 10),
+                false,
+            ),
+            (file("other", 9, 20), file("other", 5, 10), false),
+        ] {
+            let listing = Listing {
+                files: vec![listed.clone()],
+                ..Listing::default()
+            };
+            assert_eq!(listing.offers(&asked), expected, "{listed:?} {asked:?}");
         }
     }
 }

@@ -167,6 +167,11 @@ impl Rds {
             .retain(|instance| instance.name != name);
     }
 
+    /// Gives an instance another name. Its identity and its log files stay.
+    pub fn rename_instance(&self, name: &str, new: &str) {
+        new.clone_into(&mut self.state().inventory.instance(name).name);
+    }
+
     /// Sets `DBInstanceStatus`. For its logs, `creating` is not found and `paused` is not ready; all others answer.
     pub fn set_instance_status(&self, name: &str, status: &str) {
         self.state().inventory.instance(name).status = status.into();

@@ -50,6 +50,7 @@ fn row(file: LogFile, state: State) -> Row {
         resend_after: None,
         requeues: 0,
         quarantined_at: None,
+        finished_at: None,
         dismissed_at: None,
         reason: None,
         error: None,
@@ -77,6 +78,7 @@ fn planned(files: Vec<LogFile>, rows: Vec<Row>, marks: Vec<Mark>) -> Plan {
         ..Listing::default()
     };
     plan(
+        "a",
         &listing,
         &Known {
             marks,
@@ -203,6 +205,7 @@ fn an_empty_or_unreadable_listing_moves_no_watermark() {
         empty_page: false,
     };
     let unreadable = plan(
+        "a",
         &listing,
         &Known {
             rows: rows(),
@@ -441,7 +444,64 @@ fn a_malformed_row_moves_no_watermark_and_is_reported() {
         files: vec![complete, new.clone()],
         ..Listing::default()
     };
-    let plan = plan(&listing, &known, at(0), TIMING);
+    let plan = plan("a", &listing, &known, at(0), TIMING);
     assert_eq!((plan.watermarks.len(), plan.send), (0, vec![new]));
     assert!(plan.warnings[0].contains("tampered"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn what_was_shipped_while_another_instance_may_have_had_the_name_is_shipped_again() {
+    let aurora = file("audit.log.0.2024-10-01-11-00.0", 60, 9);
+    let finished = |state, minutes_before_noon, name: &str| {
+        let mut row = row(aurora.clone(), state);
+        row.message.instance.name = name.to_owned();
+        row.finished_at = Some(at(minutes_before_noon));
+        row
+    };
+    let dismissed = Row {
+        dismissed_at: Some(at(1)),
+        ..finished(State::Gone, 5, "old")
+    };
+    // Last enumerated a quarter of an hour before noon, within another quarter.
+    for (row, expected) in [
+        (finished(State::Complete, 5, "old"), true),
+        (finished(State::Gone, 5, "old"), true),
+        (finished(State::Complete, 30, "old"), true),
+        (finished(State::Complete, 31, "old"), false),
+        (finished(State::Complete, 5, "a"), false),
+        (finished(State::Queued, 5, "old"), false),
+        (dismissed, false),
+    ] {
+        let state = row.state;
+        let marks = vec![mark(Family::Aurora, Some(90), 15)];
+        let grown = LogFile {
+            version: Version {
+                last_written: at(50),
+                size: 10,
+            },
+            ..aurora.clone()
+        };
+        let plan = planned(vec![grown], vec![row.clone()], marks.clone());
+        let again = Again {
+            file: aurora.clone(),
+            generation: 1,
+        };
+        let expected_again = if expected { vec![again] } else { vec![] };
+        assert_eq!(plan.doubtful, expected_again, "{state}");
+        let passed = state.finished() && !expected;
+        assert_eq!(
+            plan.watermarks.contains_key(&Family::Aurora),
+            passed,
+            "{state}"
+        );
+
+        // What RDS has no more can only be said.
+        let plan = planned(vec![active()], vec![row], marks);
+        assert_eq!(plan.doubtful, []);
+        let said = plan
+            .warnings
+            .iter()
+            .any(|said| said.contains("may hold that one's log"));
+        assert_eq!(said, expected, "{state}: {:?}", plan.warnings);
+    }
 }

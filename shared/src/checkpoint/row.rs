@@ -97,6 +97,8 @@ pub struct Row {
     pub requeues: u32,
     /// Since when a person is needed, while it is quarantined.
     pub quarantined_at: Option<Timestamp>,
+    /// Since when it is Complete or Gone.
+    pub finished_at: Option<Timestamp>,
     /// When an operator gave it up; `None` if nobody did.
     pub dismissed_at: Option<Timestamp>,
     /// Why it is Complete, Gone, or shipped again.
@@ -324,6 +326,7 @@ impl Row {
             resend_after: fields.optional("resend_after")?.map(Duration::from_millis),
             requeues: fields.optional("requeues")?.unwrap_or_default(),
             quarantined_at: fields.time("quarantined_at")?,
+            finished_at: fields.time("completed_at")?.or(fields.time("gone_at")?),
             dismissed_at: fields.time("dismissed_at")?,
             reason: fields.text("reason").ok(),
             error: fields.text("error").ok(),

@@ -1,7 +1,7 @@
 //! What is sent, and then recorded.
 
 use serde_json::json;
-use tests::world::by_hand::{CLUSTER, FILE, INSTANCE};
+use tests::world::by_hand::{CLUSTER, FILE, INSTANCE, KEY};
 use tests::world::{MINUTE, NOON, World, minutes_ago, number};
 
 #[tokio::test]
@@ -96,5 +96,74 @@ async fn a_name_that_is_used_again_is_another_instance() -> anyhow::Result<()> {
     let bodies = world.take_bodies(2).await?;
     assert_ne!(bodies[0]["resource_id"], bodies[1]["resource_id"]);
     assert_eq!(world.versions(FILE).await?.len(), 2);
+    Ok(())
+}
+
+/// A switchover of a blue/green deployment: the new instance has the old one's name, and a log file of the same name.
+fn switched_over(world: &World) {
+    world.rds.rename_instance(INSTANCE, "instance-1-old1");
+    world.add_instance(INSTANCE, Some(CLUSTER), "aurora-mysql", &[]);
+}
+
+#[tokio::test]
+async fn a_log_that_was_read_from_an_instance_that_took_over_the_name_is_shipped_again()
+-> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    world.rds.put_file(INSTANCE, FILE, "of blue\n", NOON);
+    world.enumerate().await?;
+    switched_over(&world);
+    world
+        .rds
+        .put_file(INSTANCE, FILE, "of green\n", NOON + MINUTE);
+    // Nobody tells the worker.
+    world.work().await?;
+    assert_eq!(world.objects().await?[KEY].raw, b"of green");
+
+    let summary = world.enumerate().await?;
+    assert_eq!(
+        (&summary["sent"], &summary["resent"]),
+        (&1.into(), &1.into())
+    );
+    let said = summary["instances"].to_string();
+    assert!(
+        said.contains("another instance may have had this one's name"),
+        "{said}"
+    );
+    world.work().await?;
+    let old = KEY.replace("/instance-1/", "/instance-1-old1/");
+    let objects = world.objects().await?;
+    assert_eq!(objects[&old].raw, b"of blue\n");
+    let green = objects
+        .values()
+        .filter(|object| object.raw == b"of green\n");
+    assert_eq!(green.count(), 1);
+    // Once.
+    let summary = world.enumerate().await?;
+    assert_eq!(
+        (&summary["sent"], &summary["resent"]),
+        (&0.into(), &0.into())
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_that_an_instance_which_took_over_the_name_does_not_have_is_not_given_up()
+-> anyhow::Result<()> {
+    let mut world = World::with_aurora().await?;
+    world.expect_error("gone, evidence is lost");
+    world.rds.put_file(INSTANCE, FILE, "of blue\n", NOON);
+    world.enumerate().await?;
+    switched_over(&world);
+    world
+        .rds
+        .put_file(INSTANCE, "audit/another", "of green\n", minutes_ago(1));
+    world.work().await?;
+    assert_eq!(world.version_row(FILE).await?["state"], "Gone");
+
+    assert_eq!(world.enumerate().await?["resent"], 1);
+    world.work().await?;
+    let old = KEY.replace("/instance-1/", "/instance-1-old1/");
+    assert_eq!(world.objects().await?[&old].raw, b"of blue\n");
+    assert_eq!(world.version_row(FILE).await?["state"], "Complete");
     Ok(())
 }
