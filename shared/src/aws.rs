@@ -40,6 +40,9 @@ const POLL_SLACK: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 4;
 
 /// `DescribeDBLogFiles` is throttled per account and region, for us together with every console and script.
+///
+/// Not with the SDK's adaptive retry: it limits every call of the client to the rate that it has measured before, and we
+/// list so seldom that one throttled call then waits 20 s, and the calls beside it wait as well.
 const RDS_ATTEMPTS: u32 = 8;
 
 /// Long polls have a retry budget of their own. Every budget pays for some hundred retries and is refilled by success, so
@@ -130,7 +133,7 @@ impl Aws {
             .retry_partition(RetryPartition::new(POLL_RETRIES));
         let rds = rds(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
-            .retry_config(RetryConfig::adaptive().with_max_attempts(RDS_ATTEMPTS))
+            .retry_config(retries.clone().with_max_attempts(RDS_ATTEMPTS))
             .retry_classifier(credentials.clone());
         let s3_control = aws_sdk_s3::config::Builder::from(config)
             .timeout_config(timeouts(CONTROL_TIMEOUT))
@@ -465,6 +468,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use aws_credential_types::Credentials;
+    use aws_smithy_types::retry::RetryMode;
 
     use super::*;
 
@@ -546,6 +550,11 @@ mod tests {
         ] {
             assert_eq!(told, expected, "{client}");
         }
+        let retries = rds.config().retry_config().unwrap();
+        assert_eq!(
+            (retries.mode(), retries.max_attempts()),
+            (RetryMode::Standard, 8)
+        );
     }
 
     #[test]
