@@ -84,7 +84,11 @@ async fn an_upload_that_fails_is_done_again_from_its_start() -> anyhow::Result<(
     let case = async |operation, status, code, times, attempts: &str| {
         let (world, proxy) = world().await?;
         proxy.answer(operation, Answer::Refused { status, code }, times);
-        let size = if operation == "PutObject" { 5000 } else { LARGE };
+        let size = if operation == "PutObject" {
+            5000
+        } else {
+            LARGE
+        };
         let content = noise(3, size);
         let version = world.put_and_send(FILE, content.clone()).await?;
         world.work_with(&[(S3, &proxy.url())]).await?;

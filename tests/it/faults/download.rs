@@ -1,9 +1,14 @@
 //! RDS answers late, wrongly, or half: the file is tried again, and arrives whole.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use tests::rds::{ANY, Fault, Where};
 use tests::world::World;
 use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use super::{errors_until_stopped, refusal};
 
@@ -91,6 +96,33 @@ async fn a_download_that_falls_silent_is_given_up_and_tried_again() -> anyhow::R
         anyhow::Ok(())
     };
     tokio::try_join!(case("DOWNLOAD_IDLE_TIMEOUT"), case("DOWNLOAD_TIMEOUT"))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_for_a_download_that_does_not_open_is_given_up() -> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    // The kernel answers nobody any more once as many wait as may.
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    let listener = socket.listen(1)?;
+    let address = listener.local_addr()?;
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
+        waiting.push(connected?);
+    }
+    let version = world.put_and_send(FILE, log(6, 5000)).await?;
+    let with = [
+        ("AWS_ENDPOINT_URL_RDS", &*format!("http://{address}")),
+        ("DOWNLOAD_CONNECT_TIMEOUT", "1s"),
+        ("DOWNLOAD_IDLE_TIMEOUT", "10m"),
+    ];
+    let worker = world.start_worker(&with)?;
+    let row = world
+        .until_row(&version, "an error", |row| row.contains_key("error"))
+        .await?;
+    assert!(row["error"].contains("stopped after 0 bytes"), "{row:?}");
+    assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
     Ok(())
 }
 
