@@ -21,11 +21,11 @@ pub(super) enum Plot {
     Grown,
     /// A version is queued that goes up in parts.
     Large,
-    /// The same; the first download ends in the midst of the second part.
+    /// The same; downloads end in the midst of the second part.
     LargeCutShort,
-    /// A version is queued; its first download is silent after a while.
+    /// A version is queued; downloads are silent after a while.
     Stalled,
-    /// A version is queued; its first download is refused.
+    /// A version is queued; downloads are refused.
     Refused,
     /// A version is queued that another worker has, which is dead.
     Held,
@@ -74,11 +74,7 @@ impl Plot {
             .rds
             .put_file(INSTANCE, FILE, content.clone(), NOON + MINUTE);
         let version = world.version(FILE)?;
-        let fate = match self {
-            Self::Lost => Fate::Gone,
-            _ => Fate::Archived,
-        };
-        expected.add(version.clone(), content.clone(), &[fate]);
+        expected.add(version.clone(), content.clone(), &[Fate::Archived]);
         if self == Self::Due {
             let name = FILE.replace("log.0", "log.1");
             let content = log(2, 2000);
@@ -111,14 +107,14 @@ impl Plot {
                 let after_bytes = (8 << 20) + (1 << 19);
                 world
                     .rds
-                    .fail(downloads(), Fault::Truncate { after_bytes }, 1);
+                    .fail(downloads(), Fault::Truncate { after_bytes }, FOREVER);
             }
             Self::Stalled => {
                 world
                     .rds
-                    .fail(downloads(), Fault::Stall { after_bytes: 1000 }, 1);
+                    .fail(downloads(), Fault::Stall { after_bytes: 1000 }, FOREVER);
             }
-            Self::Refused => world.rds.fail(downloads(), refusal(503), 1),
+            Self::Refused => world.rds.fail(downloads(), refusal(503), FOREVER),
             Self::Held => {
                 let in_an_hour = minutes_ago(-60).to_string();
                 let leased = [
@@ -187,13 +183,20 @@ impl Plot {
 
     /// Now that the process has met its point: what was there only to get it so far is over.
     pub(super) async fn met(self, world: &World) -> anyhow::Result<()> {
-        if self == Self::Held {
-            // The other worker's hour is over.
-            let ended = [("lease_until", "1000")];
-            world.rewrite_row(&world.version(FILE)?, &ended).await?;
-            world.come_back(&world.resources.queue_url).await?;
+        match self {
+            Self::Held => {
+                // The other worker's hour is over.
+                let ended = [("lease_until", "1000")];
+                world.rewrite_row(&world.version(FILE)?, &ended).await?;
+                world.come_back(&world.resources.queue_url).await?;
+            }
+            Self::LargeCutShort | Self::Refused => world.rds.clear_faults(),
+            Self::Stalled => {
+                world.rds.clear_faults();
+                world.rds.release_stalls();
+            }
+            _ => {}
         }
-        world.rds.release_stalls();
         Ok(())
     }
 
