@@ -27,7 +27,7 @@ fn refusal(status: u16, code: &str, message: &str) -> Fault {
 }
 
 /// Ends a worker, which must go well; the errors it has logged.
-async fn errors_until_stopped(world: &World, worker: Running) -> anyhow::Result<Vec<String>> {
+async fn errors_stopped(world: &World, worker: Running) -> anyhow::Result<Vec<String>> {
     worker.signal("TERM").await?;
     Ok(world.finish_worker(worker).await?.logged("ERROR"))
 }

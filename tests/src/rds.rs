@@ -40,7 +40,7 @@ pub(crate) mod xml;
 mod tests;
 
 pub use self::faults::{ANY, FOREVER, Fault, Where};
-pub use self::inventory::{NewCluster, NewInstance, Rotation, Tags};
+pub use self::inventory::{NewCluster, NewInstance, Rotation, Tags, Taken};
 pub use self::state::{Access, Behaviour, Request};
 
 /// The handle on a running server, cheap to clone. Dropping the last one stops the server.
@@ -167,9 +167,19 @@ impl Rds {
             .retain(|instance| instance.name != name);
     }
 
-    /// Gives an instance another name. Its identity and its log files stay.
-    pub fn rename_instance(&self, name: &str, new: &str) {
-        new.clone_into(&mut self.state().inventory.instance(name).name);
+    /// Takes an instance away, which may come back with [`Rds::put_back`].
+    pub fn take_away(&self, name: &str) -> Taken {
+        self.state().inventory.take_away(name)
+    }
+
+    /// Brings an instance back as it was.
+    pub fn put_back(&self, taken: Taken) {
+        self.state().inventory.put_back(taken);
+    }
+
+    /// Gives an instance another name; it stays the same one.
+    pub fn rename_instance(&self, name: &str, new_name: &str) {
+        new_name.clone_into(&mut self.state().inventory.instance(name).name);
     }
 
     /// Sets `DBInstanceStatus`. For its logs, `creating` is not found and `paused` is not ready; all others answer.

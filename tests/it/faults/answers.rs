@@ -7,7 +7,7 @@ use tests::stack::Stack;
 use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
 use tests::world::{MINUTE, NOON, Row, World};
 
-use super::errors_until_stopped;
+use super::errors_stopped;
 
 /// As often as an SDK client tries one request.
 const TRIES: u32 = 4;
@@ -139,7 +139,7 @@ async fn a_denied_upload_stops_the_worker_and_counts_against_no_file() -> anyhow
         proxy.mend();
         let row = world.until(&version, "Complete").await?;
         assert_eq!(row["attempts"], "1", "{row:?}");
-        let errors = errors_until_stopped(&world, worker).await?;
+        let errors = errors_stopped(&world, worker).await?;
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(world.unfinished_uploads().await?, 0);
         anyhow::Ok(())
@@ -184,7 +184,7 @@ async fn no_file_is_called_gone_while_the_archive_cannot_be_asked() -> anyhow::R
 
     world.s3.create_bucket().bucket(bucket).send().await?;
     world.until(&version, "Gone").await?;
-    let errors = errors_until_stopped(&world, worker).await?;
+    let errors = errors_stopped(&world, worker).await?;
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert_eq!(world.dead_letters().await?, (0, 0));
     Ok(())

@@ -10,7 +10,7 @@ use tests::stack::{ACCOUNT, REGION, Stack};
 use tests::world::by_hand::{CLUSTER, FILE, INSTANCE, KEY, log, noise};
 use tests::world::{MINUTE, NOON, World};
 
-use super::errors_until_stopped;
+use super::errors_stopped;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -74,7 +74,7 @@ async fn credentials_that_expire_in_the_middle_of_a_file_are_renewed() -> anyhow
     world.rds.release_stalls();
     let row = world.until(&version, "Complete").await?;
     assert_eq!(row["attempts"], "1", "{row:?}");
-    assert_eq!(errors_until_stopped(&world, worker).await?, [""; 0]);
+    assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
     assert!(world.objects().await?[KEY].raw == content);
     assert_eq!(world.writes(KEY).await?, 1);
     assert_eq!(world.unfinished_uploads().await?, 0);
@@ -107,7 +107,7 @@ async fn credentials_that_expire_between_listing_and_download_are_renewed() -> a
 
     let row = world.until(&version, "Complete").await?;
     assert_eq!(row["attempts"], "1", "{row:?}");
-    assert_eq!(errors_until_stopped(&world, worker).await?, [""; 0]);
+    assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
     assert!(world.objects().await?[&row["key"]].raw == content);
     let downloads = Where::download(INSTANCE, name);
     let requests = world.rds.requests();
@@ -146,6 +146,6 @@ async fn credentials_are_renewed_before_they_expire() -> anyhow::Result<()> {
     let second = world.until(&version, "Complete").await?;
     assert_eq!((&*first["attempts"], &*second["attempts"]), ("1", "1"));
     assert_eq!(ecs.handed_out(), renewed, "the new ones are kept");
-    assert_eq!(errors_until_stopped(&world, worker).await?, [""; 0]);
+    assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
     Ok(())
 }

@@ -10,7 +10,7 @@ use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::{errors_until_stopped, refusal};
+use super::{errors_stopped, refusal};
 
 #[tokio::test]
 async fn a_download_that_fails_in_passing_is_tried_again_and_arrives_whole() -> anyhow::Result<()> {
@@ -172,7 +172,7 @@ async fn a_clock_an_hour_off_is_allowed_for() -> anyhow::Result<()> {
         let version = world.put_and_send("audit/3", log(3, 5000)).await?;
         let row = world.until(&version, "Complete").await?;
         assert_eq!(row["attempts"], "1", "{row:?}");
-        assert_eq!(errors_until_stopped(&world, worker).await?, [""; 0]);
+        assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
         anyhow::Ok(())
     };
     tokio::try_join!(case(1), case(-1))?;
@@ -212,6 +212,6 @@ async fn an_expired_token_is_a_fault_that_passes() -> anyhow::Result<()> {
         .await?;
     world.rds.set_access(world.rds.access());
     world.until(&version, "Complete").await?;
-    assert_eq!(errors_until_stopped(&world, worker).await?, [""; 0]);
+    assert_eq!(errors_stopped(&world, worker).await?, [""; 0]);
     Ok(())
 }

@@ -9,7 +9,7 @@ use tests::stack::{SECRET_KEY, SESSION_TOKEN};
 use tests::world::World;
 use tests::world::by_hand::{FILE, INSTANCE, log};
 
-use super::{errors_until_stopped, refusal};
+use super::{errors_stopped, refusal};
 
 /// What the log says when a worker stops taking.
 const STOPPED: &str = "stopped taking messages";
@@ -69,7 +69,7 @@ async fn a_probe_that_proves_nothing_does_not_end_the_silence() -> anyhow::Resul
         if now > tried { Ok(()) } else { Err(now) }
     })
     .await?;
-    let errors = errors_until_stopped(&world, worker).await?;
+    let errors = errors_stopped(&world, worker).await?;
     let stopped = errors.iter().filter(|error| error.contains(STOPPED));
     assert_eq!(stopped.count(), 1, "it is said once: {errors:?}");
     Ok(())
@@ -158,7 +158,7 @@ async fn a_message_stays_until_its_dead_letter_is_kept() -> anyhow::Result<()> {
     let name = url.rsplit('/').next().unwrap_or_default();
     world.sqs.create_queue().queue_name(name).send().await?;
     world.until_queued(0, 0).await?;
-    errors_until_stopped(&world, worker).await?;
+    errors_stopped(&world, worker).await?;
     let letters = world.take_dead_letters().await?;
     let bodies: Vec<_> = letters.iter().filter_map(|letter| letter.body()).collect();
     assert_eq!(bodies, ["a message that means nothing"]);
@@ -173,7 +173,7 @@ async fn a_wrong_secret_is_said_once_and_costs_nothing() -> anyhow::Result<()> {
     let worker = world.start_worker(&[("AWS_SECRET_ACCESS_KEY", "not the secret")])?;
     worker.says(STOPPED).await?;
     worker.says("SignatureDoesNotMatch").await?;
-    let errors = errors_until_stopped(&world, worker).await?;
+    let errors = errors_stopped(&world, worker).await?;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(world.queued().await?, (1, 0));
     assert_eq!(world.row(&version).await?, None);
@@ -232,7 +232,7 @@ async fn recovers(
         let row = world.until(version, "Complete").await?;
         assert_eq!(row["attempts"], "1", "{row:?}");
     }
-    let errors = errors_until_stopped(world, worker).await?;
+    let errors = errors_stopped(world, worker).await?;
     assert_eq!(errors.len(), 1, "it is said once: {errors:?}");
     assert_eq!(
         (world.queued().await?, world.dead_letters().await?),

@@ -4,7 +4,7 @@ use tests::rds::{ANY, Fault, Rotation, Where};
 use tests::world::by_hand::{CLUSTER, FILE, INSTANCE, KEY, log};
 use tests::world::{MINUTE, NOON, World};
 
-use super::errors_until_stopped;
+use super::errors_stopped;
 
 /// What the log says of lost evidence.
 const LOST: &str = "gone, evidence is lost";
@@ -150,7 +150,7 @@ async fn later(world: &World, version: &shared::message::Message, why: &str) -> 
     let row = world.until(version, "Queued").await?;
     assert_eq!(row["attempts"], "0", "{row:?}");
     assert!(row["error"].contains(why), "{why:?} in {row:?}");
-    assert_eq!(errors_until_stopped(world, worker).await?, [""; 0]);
+    assert_eq!(errors_stopped(world, worker).await?, [""; 0]);
     assert_eq!(
         world.queued().await?,
         (0, 1),

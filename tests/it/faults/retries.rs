@@ -11,7 +11,7 @@ use tests::stack::Stack;
 use tests::world::by_hand::{FILE, INSTANCE, KEY, log};
 use tests::world::{MINUTE, NOON, World};
 
-use super::errors_until_stopped;
+use super::errors_stopped;
 
 /// So many requests that fail until the client gives up cost more than a budget holds.
 const STORM: u32 = 40;
@@ -70,7 +70,7 @@ async fn a_storm_on_uploads_leaves_the_archives_other_calls_their_retries() -> a
     world.until(&version, "Complete").await?;
     assert_eq!(proxy.count("HeadObject") - asked, 2, "it was tried again");
     assert!(world.objects().await?[KEY].raw == content);
-    errors_until_stopped(&world, worker).await?;
+    errors_stopped(&world, worker).await?;
     Ok(())
 }
 

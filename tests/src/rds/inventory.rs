@@ -73,6 +73,10 @@ pub(super) struct Instance {
     pub(super) rotation: Rotation,
 }
 
+/// An instance that is not there for now.
+#[derive(Debug)]
+pub struct Taken(Instance);
+
 #[derive(Debug, Default)]
 pub(super) struct LogFile {
     pub(super) content: Bytes,
@@ -171,6 +175,18 @@ impl Inventory {
             .iter_mut()
             .find(|instance| instance.name == name)
             .expect("the server has the instance")
+    }
+
+    pub(super) fn take_away(&mut self, name: &str) -> Taken {
+        let found = self.instances.iter().position(|one| one.name == name);
+        Taken(
+            self.instances
+                .remove(found.expect("the server has the instance")),
+        )
+    }
+
+    pub(super) fn put_back(&mut self, taken: Taken) {
+        self.instances.push(taken.0);
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Instance> {
