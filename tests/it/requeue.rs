@@ -1,13 +1,20 @@
 //! `auditferry requeue`: dead letters back on the work queue, however often it is interrupted.
 
+// Rows whose dead letters are lost.
+mod rows;
 // What a rerun finds half done.
 mod reruns;
 
 use anyhow::ensure;
+use aws_sdk_sqs::types::MessageAttributeValue;
 use serde_json::{Value, json};
+use shared::message::Message;
 use tests::rds::{ANY, FOREVER, Fault, Where};
 use tests::world::by_hand::{FILE, INSTANCE};
-use tests::world::{NOON, World};
+use tests::world::{NOON, World, minutes_ago};
+
+/// Why they are dead letters.
+const WHY: &str = "attempt 5 of 5: the reason why";
 
 /// A world with so many versions that a worker has made dead letters, the real way; RDS is mended since.
 async fn with_dead_letters(count: usize) -> anyhow::Result<World> {
@@ -29,6 +36,67 @@ async fn with_dead_letters(count: usize) -> anyhow::Result<World> {
     let letters = world.dead_letters().await?;
     ensure!(letters == (u64::try_from(count)?, 0), "{letters:?}");
     Ok(world)
+}
+
+/// A world with so many quarantined versions and their dead letters, as a worker leaves them.
+async fn quarantined(count: usize) -> anyhow::Result<World> {
+    let world = World::with_aurora().await?;
+    for n in 0..count {
+        world.rds.put_file(INSTANCE, &file(n), "one line\n", NOON);
+    }
+    world.enumerate().await?;
+    world.take(count).await?;
+    for n in 0..count {
+        quarantine(&world, &world.version(&file(n))?, WHY).await?;
+    }
+    Ok(world)
+}
+
+/// As a worker does it: the dead letter, then the row, which must be there.
+async fn quarantine(world: &World, version: &Message, why: &str) -> anyhow::Result<()> {
+    send_dead_letter(world, &version.to_wire(), why).await?;
+    ensure!(world.row(version).await?.is_some(), "no row: {version:?}");
+    let now = minutes_ago(0).to_string();
+    let quarantined = [
+        ("state", "Quarantined"),
+        ("error", why),
+        ("attempts", "5"),
+        ("generation", "5"),
+        ("quarantined_at", &now),
+    ];
+    world.rewrite_row(version, &quarantined).await
+}
+
+async fn send_dead_letter(world: &World, body: &str, why: &str) -> anyhow::Result<()> {
+    let reason = MessageAttributeValue::builder()
+        .data_type("String")
+        .string_value(why);
+    let letter = world
+        .sqs
+        .send_message()
+        .queue_url(&world.resources.dead_letter_queue_url)
+        .message_body(body)
+        .message_attributes("reason", reason.build()?);
+    letter.send().await?;
+    Ok(())
+}
+
+/// The names of the log files of letters, in order.
+fn files(letters: &Value) -> Vec<&str> {
+    let letters = letters.as_array().into_iter().flatten();
+    let mut files: Vec<&str> = letters
+        .filter_map(|letter| letter["file"].as_str())
+        .collect();
+    files.sort_unstable();
+    files
+}
+
+/// The states of all versions, in no order that matters.
+async fn states(world: &World) -> anyhow::Result<Vec<String>> {
+    let rows = world.all_versions().await?;
+    let mut states: Vec<String> = rows.iter().map(|row| row["state"].clone()).collect();
+    states.sort_unstable();
+    Ok(states)
 }
 
 /// The name of the nth log file, from 0.
