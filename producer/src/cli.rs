@@ -155,11 +155,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
             let done = requeue(&queues, &request, &progress).await;
             progress.finish_and_clear();
             let done = done?;
-            print(json, &done.letters, |letters| {
-                show::letters(letters, &request)
+            print(json, &done.letters, |_letters| {
+                show::letters(&done, &request)
             })?;
             if done.interrupted {
-                tracing::warn!("interrupted; run it again for the rest");
+                tracing::warn!("interrupted: run it again for the rest");
             }
             let left = |letter: &requeue::Letter| letter.outcome == Outcome::Left;
             Ok(if done.interrupted || done.letters.iter().any(left) {

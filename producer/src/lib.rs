@@ -18,6 +18,7 @@ mod vanished;
 // The operator's commands.
 pub mod cli;
 pub mod dismiss;
+mod interrupt;
 pub mod reconcile;
 pub mod requeue;
 mod show;

@@ -1,10 +1,12 @@
 //! Puts quarantined versions back on the work queue: reset the row, send, then delete the dead letter. Safe to interrupt
 //! and to run again at any point.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +17,8 @@ use shared::queue::{BATCH, Delivery, Queue};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
+use crate::interrupt::Interrupt;
+
 /// How long a dead letter stays hidden from a second requeue while this one works on it.
 const HIDDEN: Duration = Duration::from_mins(5);
 
@@ -23,6 +27,9 @@ const WAIT: Duration = Duration::from_secs(2);
 
 /// How often one version is put back before only `--force` puts it back again.
 pub const REQUEUES: u32 = 3;
+
+/// Dead letters given back at a time.
+const CONCURRENCY: usize = 8;
 
 /// Where to look for what is quarantined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -132,41 +139,31 @@ pub struct Done {
     pub interrupted: bool,
 }
 
-/// Puts back what is asked for, until done or interrupted (SIGINT). `Err`: queue or table refuse us altogether.
+/// Puts back what is asked for, until done or interrupted: then the version that it is at is put back, and no other. `Err`:
+/// queue or table refuse us altogether.
 pub async fn requeue(
     queues: &Queues,
     request: &Request,
     progress: &ProgressBar,
-) -> Result<Done, CallError> {
+) -> anyhow::Result<Done> {
     let mut run = Run {
         queues,
         request,
         progress,
+        interrupt: Interrupt::listen().context("listen for interrupts")?,
         pace: request.rate.map(pace),
         letters: Vec::new(),
-        held: HashSet::new(),
+        held: HashMap::new(),
     };
-    let work = async {
-        match request.from {
-            Source::Dlq => run.dead_letters().await,
-            Source::Checkpoint => run.rows().await,
-        }
+    let ended = match request.from {
+        Source::Dlq => run.dead_letters().await,
+        Source::Checkpoint => run.rows().await,
     };
-    // Whichever step an interrupt falls on: that it is safe to die there holds for this, too.
-    let ended = tokio::select! {
-        ended = work => Some(ended),
-        _ = tokio::signal::ctrl_c() => None,
-    };
-    for receipt in &run.held {
-        if let Err(error) = queues.dead_letters.hide(receipt, Duration::ZERO).await {
-            warn!("a dead letter stays hidden for up to {HIDDEN:?}: {error}");
-        }
-    }
-    let interrupted = ended.is_none();
-    ended.unwrap_or(Ok(()))?;
+    run.give_back().await;
+    ended?;
     Ok(Done {
+        interrupted: run.interrupt.has_come(),
         letters: run.letters,
-        interrupted,
     })
 }
 
@@ -180,16 +177,23 @@ struct Run<'a> {
     queues: &'a Queues,
     request: &'a Request,
     progress: &'a ProgressBar,
+    interrupt: Interrupt,
     pace: Option<Interval>,
     letters: Vec<Letter>,
-    /// Receipts of dead letters that are hidden and must be given back.
-    held: HashSet<String>,
+    /// Dead letters that are hidden and must be given back: the latest receipt of each, by the message's id.
+    held: HashMap<String, String>,
 }
 
 impl Run<'_> {
     async fn dead_letters(&mut self) -> Result<(), CallError> {
-        let there_are = self.queues.dead_letters.depth().await?.total();
-        self.progress.set_length(there_are);
+        let there_are = self.queues.dead_letters.depth().await?;
+        self.progress.set_length(there_are.total());
+        if there_are.in_flight > 0 {
+            warn!(
+                "{} dead letters are hidden by another requeue, or for up to {HIDDEN:?} by one that was killed",
+                there_are.in_flight
+            );
+        }
         let mut seen = HashSet::new();
         while !self.enough() {
             let deliveries = self
@@ -197,10 +201,16 @@ impl Run<'_> {
                 .dead_letters
                 .receive(BATCH, WAIT, HIDDEN)
                 .await?;
-            self.held
-                .extend(deliveries.iter().map(|delivery| delivery.receipt.clone()));
+            self.held.extend(
+                deliveries
+                    .iter()
+                    .map(|letter| (letter.message_id.clone(), letter.receipt.clone())),
+            );
             let mut anything_new = false;
             for delivery in &deliveries {
+                if self.enough() {
+                    break;
+                }
                 // One that comes back while we work was left: or this might never end.
                 if !seen.insert(delivery.message_id.clone()) {
                     continue;
@@ -208,12 +218,9 @@ impl Run<'_> {
                 anything_new = true;
                 self.progress.inc(1);
                 self.dead_letter(delivery).await?;
-                if self.enough() {
-                    break;
-                }
             }
             if !anything_new {
-                return Ok(());
+                break;
             }
         }
         Ok(())
@@ -229,12 +236,14 @@ impl Run<'_> {
         let outcome = match &message {
             Err(unreadable) => left(unreadable.to_string()),
             Ok(message) => {
-                self.keep_pace().await;
+                if !self.may_go_on().await {
+                    return Ok(());
+                }
                 self.put_back(message, Some(delivery)).await?
             }
         };
         if !self.request.dry_run && outcome.0 != Outcome::Left {
-            self.held.remove(&delivery.receipt);
+            self.held.remove(&delivery.message_id);
         }
         self.note(message.as_ref().ok(), delivery.reason.clone(), outcome);
         Ok(())
@@ -247,32 +256,52 @@ impl Run<'_> {
             Ok(Entry::Row(_) | Entry::Mark(_) | Entry::Instance(_)) => {}
             Err(malformed) => warn!("passed over: {malformed}"),
         };
-        self.queues.checkpoints.each(see).await?;
+        tokio::select! {
+            read = self.queues.checkpoints.each(see) => read?,
+            () = self.interrupt.comes() => return Ok(()),
+        }
         quarantined.sort_by_key(|row| row.quarantined_at);
         self.progress.set_length(quarantined.len() as u64);
         for row in quarantined {
-            if self.enough() {
+            if self.enough() || !self.may_go_on().await {
                 break;
             }
             self.progress.inc(1);
-            self.keep_pace().await;
             let outcome = self.put_back(&row.message, None).await?;
             self.note(Some(&row.message), row.error, outcome);
         }
         Ok(())
     }
 
-    fn enough(&self) -> bool {
+    /// Whether the limit is reached, or an interrupt has come.
+    fn enough(&mut self) -> bool {
         let put_back = |letter: &&Letter| letter.outcome == Outcome::Requeued;
-        self.request
-            .limit
-            .is_some_and(|limit| self.letters.iter().filter(put_back).count() >= limit)
+        let reached = |limit: usize| self.letters.iter().filter(put_back).count() >= limit;
+        self.request.limit.is_some_and(reached) || self.interrupt.has_come()
     }
 
-    async fn keep_pace(&mut self) {
+    /// Waits for the next one's turn; `false` if an interrupt comes first.
+    async fn may_go_on(&mut self) -> bool {
         if let Some(pace) = self.pace.as_mut().filter(|_| !self.request.dry_run) {
-            pace.tick().await;
+            tokio::select! {
+                _ = pace.tick() => {}
+                () = self.interrupt.comes() => {}
+            }
         }
+        !self.interrupt.has_come()
+    }
+
+    /// Makes what is left visible to others again.
+    async fn give_back(&self) {
+        let given_back = stream::iter(self.held.values()).map(async |receipt| {
+            if let Err(error) = self.queues.dead_letters.hide(receipt, Duration::ZERO).await {
+                warn!("a dead letter stays hidden for up to {HIDDEN:?}: {error}");
+            }
+        });
+        given_back
+            .buffer_unordered(CONCURRENCY)
+            .collect::<()>()
+            .await;
     }
 
     /// Puts one version back, and deletes its dead letter. `Err` only where the next one would fare no better.

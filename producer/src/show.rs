@@ -6,7 +6,7 @@ use shared::queue::Depth;
 
 use crate::dismiss::Dismissal;
 use crate::reconcile::{Finding, Reconciliation};
-use crate::requeue::{Letter, Outcome, Request, Source};
+use crate::requeue::{Done, Outcome, Request, Source};
 use crate::run::Summary;
 use crate::status::{InstanceStatus, Status};
 
@@ -162,7 +162,8 @@ fn to_the_second(time: &str) -> &str {
 }
 
 /// What became of what was quarantined.
-pub(crate) fn letters(letters: &[Letter], request: &Request) -> String {
+pub(crate) fn letters(done: &Done, request: &Request) -> String {
+    let letters = &done.letters;
     let mut rows = table(&[
         "instance",
         "log file",
@@ -204,7 +205,9 @@ pub(crate) fn letters(letters: &[Letter], request: &Request) -> String {
     } else {
         ""
     };
-    if letters.is_empty() {
+    if letters.is_empty() && done.interrupted {
+        "nothing was put back".to_owned()
+    } else if letters.is_empty() {
         match request.from {
             Source::Dlq => "no dead letters".to_owned(),
             Source::Checkpoint => "no quarantined versions".to_owned(),

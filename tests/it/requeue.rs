@@ -2,6 +2,8 @@
 
 // Rows whose dead letters are lost.
 mod rows;
+// Signals in the middle.
+mod interrupts;
 // What a rerun finds half done.
 mod reruns;
 
