@@ -195,32 +195,35 @@ impl Run<'_> {
             );
         }
         let mut seen = HashSet::new();
-        while !self.enough() {
+        // How many came back since the last one that was new.
+        let mut again = 0;
+        while !self.enough() && again <= self.held.len() {
             let deliveries = self
                 .queues
                 .dead_letters
                 .receive(BATCH, WAIT, HIDDEN)
                 .await?;
+            if deliveries.is_empty() {
+                break;
+            }
             self.held.extend(
                 deliveries
                     .iter()
                     .map(|letter| (letter.message_id.clone(), letter.receipt.clone())),
             );
-            let mut anything_new = false;
             for delivery in &deliveries {
                 if self.enough() {
                     break;
                 }
-                // One that comes back while we work was left: or this might never end.
+                // One that comes back while we work was left. Others may be behind it; but if all of them have come back and
+                // nothing with them, there is no other.
                 if !seen.insert(delivery.message_id.clone()) {
+                    again += 1;
                     continue;
                 }
-                anything_new = true;
+                again = 0;
                 self.progress.inc(1);
                 self.dead_letter(delivery).await?;
-            }
-            if !anything_new {
-                break;
             }
         }
         Ok(())

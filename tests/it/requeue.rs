@@ -2,6 +2,8 @@
 
 // Rows whose dead letters are lost.
 mod rows;
+// Letters that come back while it works.
+mod returning;
 // Signals in the middle.
 mod interrupts;
 // What a rerun finds half done.
