@@ -153,6 +153,7 @@ pub async fn requeue(
         interrupt: Interrupt::listen().context("listen for interrupts")?,
         pace: request.rate.map(pace),
         letters: Vec::new(),
+        put_back: HashSet::new(),
         held: HashMap::new(),
     };
     let ended = match request.from {
@@ -180,9 +181,14 @@ struct Run<'a> {
     interrupt: Interrupt,
     pace: Option<Interval>,
     letters: Vec<Letter>,
+    /// Versions that this run has put back.
+    put_back: HashSet<VersionKey>,
     /// Dead letters that are hidden and must be given back: the latest receipt of each, by the message's id.
     held: HashMap<String, String>,
 }
+
+/// Resource id and sort key.
+type VersionKey = (String, String);
 
 impl Run<'_> {
     async fn dead_letters(&mut self) -> Result<(), CallError> {
@@ -309,15 +315,25 @@ impl Run<'_> {
 
     /// Puts one version back, and deletes its dead letter. `Err` only where the next one would fare no better.
     async fn put_back(
-        &self,
+        &mut self,
         message: &Message,
         dead_letter: Option<&Delivery>,
     ) -> Result<(Outcome, Option<String>), CallError> {
+        let version = (
+            message.instance.resource_id.clone(),
+            message.file.sort_key(),
+        );
         let done = if self.request.dry_run {
             foresee(self.queues, message, self.request.most()).await
+        } else if self.put_back.contains(&version) {
+            // Another letter of it. If it was quarantined again meanwhile, it would go round for ever.
+            put_back(self.queues, message, dead_letter, 0).await
         } else {
             put_back(self.queues, message, dead_letter, self.request.most()).await
         };
+        if matches!(done, Ok((Outcome::Requeued, _))) {
+            self.put_back.insert(version);
+        }
         match done {
             Err(error) if error.meaning() != Meaning::Environment => Ok(left(error.to_string())),
             done => done,
@@ -350,10 +366,14 @@ fn left(why: String) -> (Outcome, Option<String>) {
     (Outcome::Left, Some(why))
 }
 
-fn put_back_too_often(requeues: u32) -> (Outcome, Option<String>) {
-    left(format!(
-        "it was put back {requeues} times already: mend what its reason says, then use --force"
-    ))
+fn put_back_too_often(requeues: u32, most: u32) -> (Outcome, Option<String>) {
+    left(if most == 0 {
+        "it was put back a moment ago and quarantined again: mend what its reason says".to_owned()
+    } else {
+        format!(
+            "it was put back {requeues} times already: mend what its reason says, then use --force"
+        )
+    })
 }
 
 /// What would be done.
@@ -365,7 +385,7 @@ async fn foresee(
     Ok(match queues.checkpoints.row(message).await? {
         Some(row) if row.state.finished() => (Outcome::Finished, None),
         Some(row) if row.state == State::Quarantined && row.requeues >= most => {
-            put_back_too_often(row.requeues)
+            put_back_too_often(row.requeues, most)
         }
         Some(_) | None => (Outcome::Requeued, None),
     })
@@ -378,7 +398,7 @@ async fn put_back(
     most: u32,
 ) -> Result<(Outcome, Option<String>), CallError> {
     let outcome = match queues.checkpoints.requeue(message, most).await? {
-        Requeued::TooOften(requeues) => return Ok(put_back_too_often(requeues)),
+        Requeued::TooOften(requeues) => return Ok(put_back_too_often(requeues, most)),
         Requeued::Untouched(State::Complete | State::Gone) => Outcome::Finished,
         // Queued or Leased: an earlier requeue got as far as here, or SQS itself moved the message.
         Requeued::Reset

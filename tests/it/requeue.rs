@@ -2,6 +2,8 @@
 
 // Rows whose dead letters are lost.
 mod rows;
+// Versions that fail again and again.
+mod again;
 // Letters that come back while it works.
 mod returning;
 // Signals in the middle.
