@@ -83,6 +83,7 @@ pub enum Command {
             long,
             value_name = "INSTANCE",
             value_delimiter = ',',
+            value_parser = instance,
             help_heading = "Options"
         )]
         instance: Vec<String>,
@@ -257,6 +258,14 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::now()
         .checked_sub(ago)
         .map_err(|error| error.to_string())
+}
+
+/// Reads an instance's name or resource id.
+pub(crate) fn instance(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("name an instance, such as orders-1".to_owned()),
+        instance => Ok(instance.to_owned()),
+    }
 }
 
 async fn queues(common: &Common) -> Result<Queues, BadSetting> {

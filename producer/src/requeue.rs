@@ -2,7 +2,7 @@
 //! and to run again at any point.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,6 +31,9 @@ pub const REQUEUES: u32 = 3;
 /// Dead letters given back at a time.
 const CONCURRENCY: usize = 8;
 
+/// The shortest wait that the runtime's timer knows.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Where to look for what is quarantined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Source {
@@ -47,7 +50,7 @@ pub struct Request {
     #[arg(long, value_enum, default_value = "dlq")]
     pub from: Source,
     /// Only of these instances: names or resource ids, comma-separated
-    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
+    #[arg(long, value_name = "INSTANCE", value_delimiter = ',', value_parser = crate::cli::instance)]
     pub instance: Vec<String>,
     /// Only what was quarantined since: a time, a date, or how long ago (2026-10-01T12:00:00Z, 2026-10-01, 36h)
     #[arg(long, value_name = "TIME", value_parser = crate::cli::time)]
@@ -57,7 +60,7 @@ pub struct Request {
     pub reason: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZeroUsize>,
     /// At most so many each second
     #[arg(long, value_name = "N")]
     pub rate: Option<NonZeroU32>,
@@ -84,6 +87,11 @@ impl Request {
                 .reason
                 .as_ref()
                 .is_none_or(|part| reason.is_some_and(|reason| reason.contains(part.as_str())))
+    }
+
+    /// Whether it asks for everything that is quarantined.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.instance.is_empty() && self.since.is_none() && self.reason.is_none()
     }
 
     /// How often a version may have been put back before.
@@ -169,7 +177,7 @@ pub async fn requeue(
 }
 
 fn pace(rate: NonZeroU32) -> Interval {
-    let mut pace = interval(Duration::from_secs(1) / rate.get());
+    let mut pace = interval((Duration::from_secs(1) / rate.get()).max(TICK));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
 }
@@ -285,7 +293,8 @@ impl Run<'_> {
     /// Whether the limit is reached, or an interrupt has come.
     fn enough(&mut self) -> bool {
         let put_back = |letter: &&Letter| letter.outcome == Outcome::Requeued;
-        let reached = |limit: usize| self.letters.iter().filter(put_back).count() >= limit;
+        let reached =
+            |limit: NonZeroUsize| self.letters.iter().filter(put_back).count() >= limit.get();
         self.request.limit.is_some_and(reached) || self.interrupt.has_come()
     }
 

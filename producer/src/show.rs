@@ -208,10 +208,16 @@ pub(crate) fn letters(done: &Done, request: &Request) -> String {
     if letters.is_empty() && done.interrupted {
         "nothing was put back".to_owned()
     } else if letters.is_empty() {
-        match request.from {
-            Source::Dlq => "no dead letters".to_owned(),
-            Source::Checkpoint => "no quarantined versions".to_owned(),
-        }
+        let none = match request.from {
+            Source::Dlq => "no dead letters",
+            Source::Checkpoint => "no quarantined versions",
+        };
+        let which = if request.wants_all() {
+            ""
+        } else {
+            " of those asked for"
+        };
+        format!("{none}{which}")
     } else {
         format!("{rows}\n{totals}{note}")
     }

@@ -1,5 +1,7 @@
 //! `auditferry requeue`: dead letters back on the work queue, however often it is interrupted.
 
+// Some of the letters.
+mod some;
 // Rows whose dead letters are lost.
 mod rows;
 // Versions that fail again and again.
