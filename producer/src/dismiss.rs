@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use shared::aws::CallError;
 use shared::checkpoint::{Checkpoints, Entry, Presence, Row, State};
@@ -49,7 +50,7 @@ pub struct Dismissal {
     pub size: u64,
     /// Where it stood.
     pub state: State,
-    /// Whether it is given up now, or with `dry_run`, would be; if not, a worker has it or has shipped it meanwhile.
+    /// Whether it is given up now, or with `dry_run`, would be; if not, somebody is at work on it, or was meanwhile.
     pub dismissed: bool,
 }
 
@@ -78,8 +79,14 @@ pub async fn dismiss(
     rows.sort_by_key(|row| row.message.file.version);
     let mut dismissals = Vec::new();
     for row in rows {
-        let dismissed =
-            request.dry_run || checkpoints.dismiss(&row.message, &request.reason).await?;
+        let dismissed = if request.dry_run {
+            let in_work = row.state == State::Leased && row.lease_until >= Some(Timestamp::now());
+            !in_work
+        } else {
+            checkpoints
+                .dismiss(&row.message, row.generation, &request.reason)
+                .await?
+        };
         let (instance, file) = (row.message.instance, row.message.file);
         dismissals.push(Dismissal {
             instance: instance.name,

@@ -243,7 +243,7 @@ pub(crate) fn dismissals(dismissals: &[Dismissal], dry_run: bool) -> String {
             Cell::new(if version.dismissed {
                 "Gone, dismissed"
             } else {
-                "as it was: a worker has it, or has shipped it meanwhile"
+                "as it was: somebody is at work on it, or was meanwhile"
             }),
         ]);
     }

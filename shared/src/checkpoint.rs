@@ -125,9 +125,15 @@ impl Checkpoints {
         })
     }
 
-    /// Gives a version up; `false` if it is complete, or somebody is at work on it.
-    pub async fn dismiss(&self, message: &Message, reason: &str) -> Result<bool, CallError> {
-        let dismissed = transition::dismissed(Timestamp::now(), reason);
+    /// Gives a version up, if it still is of that generation; `false` if not, if it is complete, or somebody is at work
+    /// on it.
+    pub async fn dismiss(
+        &self,
+        message: &Message,
+        generation: u64,
+        reason: &str,
+    ) -> Result<bool, CallError> {
+        let dismissed = transition::dismissed(generation, Timestamp::now(), reason);
         let written = self.update(message, dismissed).await?;
         Ok(matches!(written, Written::Now(_)))
     }

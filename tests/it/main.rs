@@ -40,6 +40,9 @@ mod lambda;
 // Dead letters, put back on the queue.
 mod requeue;
 
+// What is given up, and why.
+mod dismiss;
+
 // RDS, table and archive, compared and mended.
 mod reconcile;
 

@@ -33,9 +33,9 @@ const REQUEUABLE: &str =
     "#state = :quarantined AND (attribute_not_exists(#requeues) OR #requeues < :most)";
 /// Proof counts always, but the first one stays.
 const UNPROVED: &str = "attribute_not_exists(#pk) OR #state <> :complete";
-/// Not complete, and nobody is at work on it.
-const DISMISSABLE: &str =
-    "#state IN (:queued, :quarantined, :gone) OR (#state = :leased AND #lease_until < :now)";
+/// As the operator has seen it, not complete, and nobody is at work on it.
+const DISMISSABLE: &str = "#generation = :generation AND \
+     (#state IN (:queued, :quarantined, :gone) OR (#state = :leased AND #lease_until < :now))";
 /// Finished, and as it was when it was compared with RDS and the archive.
 const AS_COMPARED: &str = "#state IN (:complete, :gone) AND #generation = :generation";
 /// A watermark never moves back.
@@ -235,8 +235,9 @@ pub fn requeued(now: Timestamp, most: u32) -> Transition {
     }
 }
 
-/// An operator gives it up, for a reason. A worker that had it is fenced off; what it then proves still counts.
-pub fn dismissed(now: Timestamp, reason: &str) -> Transition {
+/// An operator gives it up, for a reason, if it still is of this generation. A worker that had it is fenced off; what it
+/// then proves still counts.
+pub fn dismissed(generation: u64, now: Timestamp, reason: &str) -> Transition {
     Transition {
         step: Step::Dismiss,
         update: "SET #state = :gone, #gone_at = if_not_exists(#gone_at, :now), #dismissed_at = :now, #reason = :reason, \
@@ -248,6 +249,7 @@ pub fn dismissed(now: Timestamp, reason: &str) -> Transition {
             ("quarantined", state(State::Quarantined)),
             ("leased", state(State::Leased)),
             ("gone", state(State::Gone)),
+            ("generation", number(generation)),
             ("now", time(now)),
             ("one", number(1)),
             ("reason", excerpt(reason)),
