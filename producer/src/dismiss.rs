@@ -1,10 +1,10 @@
 //! Gives up what nobody can bring back: recorded as Gone, with the operator's reason, so that it is no longer waited for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use anyhow::ensure;
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::aws::CallError;
 use shared::checkpoint::{Checkpoints, Entry, Presence, Row, State};
 use tracing::warn;
 
@@ -12,7 +12,7 @@ use tracing::warn;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Request {
     /// Of these instances: names or resource ids, comma-separated
-    #[arg(long, value_name = "INSTANCE", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "INSTANCE", value_delimiter = ',', required = true, value_parser = crate::cli::instance)]
     pub instance: Vec<String>,
     /// Only log files with this name
     #[arg(long, value_name = "NAME")]
@@ -54,27 +54,35 @@ pub struct Dismissal {
     pub dismissed: bool,
 }
 
-/// Dismisses what is asked for, oldest first.
+/// Dismisses what is asked for, oldest first. `Err` also where an instance is not known, or a name is that of several.
 pub async fn dismiss(
     checkpoints: &Checkpoints,
     request: &Request,
-) -> Result<Vec<Dismissal>, CallError> {
+) -> anyhow::Result<Vec<Dismissal>> {
+    let mut meant = Meant::new(&request.instance);
     let (mut rows, mut vanished) = (Vec::new(), HashSet::new());
     let see = |entry| match entry {
-        Ok(Entry::Row(row)) if row.message.instance.is_one_of(&request.instance) => rows.push(row),
-        Ok(Entry::Instance(instance)) if instance.presence == Presence::Vanished => {
-            vanished.insert(instance.resource_id);
+        Ok(Entry::Row(row)) => {
+            let instance = &row.message.instance;
+            meant.see(&instance.name, &instance.resource_id);
+            if row.state != State::Complete {
+                rows.push(row);
+            }
         }
-        Ok(Entry::Row(_) | Entry::Mark(_) | Entry::Instance(_)) => {}
+        Ok(Entry::Mark(mark)) => meant.see(&mark.instance, &mark.resource_id),
+        Ok(Entry::Instance(instance)) => {
+            meant.see(&instance.name, &instance.resource_id);
+            if instance.presence == Presence::Vanished {
+                vanished.insert(instance.resource_id);
+            }
+        }
         Err(malformed) => warn!("passed over: {malformed}"),
     };
     checkpoints.each(see).await?;
+    let meant = meant.resource_ids()?;
     rows.retain(|row| {
-        asked_for(
-            request,
-            row,
-            vanished.contains(&row.message.instance.resource_id),
-        )
+        let id = &row.message.instance.resource_id;
+        meant.contains(id) && asked_for(request, row, vanished.contains(id))
     });
     rows.sort_by_key(|row| row.message.file.version);
     let mut dismissals = Vec::new();
@@ -99,6 +107,38 @@ pub async fn dismiss(
         });
     }
     Ok(dismissals)
+}
+
+/// Which instances are meant. Names are used again, and instances renamed; what is given up must be of one alone.
+struct Meant<'a>(Vec<(&'a str, BTreeSet<String>)>);
+
+impl<'a> Meant<'a> {
+    fn new(words: &'a [String]) -> Self {
+        let none_yet = |word: &'a String| (word.as_str(), BTreeSet::new());
+        Self(words.iter().map(none_yet).collect())
+    }
+
+    /// The table has an instance, which has or once had this name.
+    fn see(&mut self, name: &str, resource_id: &str) {
+        for (word, ids) in &mut self.0 {
+            if name.eq_ignore_ascii_case(word) || resource_id == *word {
+                ids.insert(resource_id.to_owned());
+            }
+        }
+    }
+
+    fn resource_ids(self) -> anyhow::Result<HashSet<String>> {
+        for (word, ids) in &self.0 {
+            ensure!(!ids.is_empty(), "the table knows no instance {word}");
+            let all: Vec<&str> = ids.iter().map(String::as_str).collect();
+            ensure!(
+                all.len() == 1,
+                "{word} is the name of several instances: say which by its resource id, {}",
+                all.join(" or ")
+            );
+        }
+        Ok(self.0.into_iter().flat_map(|(_, ids)| ids).collect())
+    }
 }
 
 fn asked_for(request: &Request, row: &Row, vanished: bool) -> bool {

@@ -59,6 +59,8 @@ async fn a_reason_and_an_instance_must_be_given() -> anyhow::Result<()> {
             "say why: an auditor will ask",
         ),
         (&["--reason", WHY], "--instance"),
+        (&["--reason", WHY, "--instance", ""], "--instance"),
+        (&["--reason", WHY, "--instance", " "], "name an instance"),
     ] {
         let arguments: Vec<_> = ["dismiss"].iter().chain(arguments).copied().collect();
         let ended = world.auditferry(&arguments).await?;
@@ -398,5 +400,63 @@ async fn unfinished_versions_of_a_vanished_instance_go_without_being_asked_for()
     );
     let other = world.version_row("audit/of-another").await?;
     assert_eq!(other["state"], "Queued");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_that_several_instances_have_had_is_refused_and_one_that_none_had()
+-> anyhow::Result<()> {
+    let mut world = world(&[(FILE, "Quarantined")]).await?;
+    world.expect_error("is gone from RDS with 1 unfinished versions");
+    world.expect_error("instance-1 is the name of several instances: say which by its resource id");
+    world.expect_error("the table knows no instance instance-3");
+    let first = world.rds.resource_id(INSTANCE);
+    world.rds.remove_instance(INSTANCE);
+    world.add_instance(INSTANCE, Some(CLUSTER), "aurora-mysql", &[]);
+    world.rds.put_file(INSTANCE, FILE, "eno line\n", NOON);
+    assert_eq!(world.auditferry(&["enumerate"]).await?.code(), Some(1));
+    let rows = world.rows().await?;
+    for (instances, named) in [
+        (
+            INSTANCE,
+            &[first.clone(), world.rds.resource_id(INSTANCE)][..],
+        ),
+        ("instance-3", &[]),
+    ] {
+        let arguments = [
+            "dismiss",
+            "--reason",
+            WHY,
+            "--unfinished",
+            "--instance",
+            instances,
+        ];
+        let ended = world.auditferry(&arguments).await?;
+        assert_eq!((ended.code(), ended.stdout.as_str()), (Some(1), ""));
+        for named in named {
+            assert!(ended.stderr.contains(named), "{named}: {ended:?}");
+        }
+    }
+    assert_eq!(world.rows().await?, rows);
+    let (code, dismissals) = dismiss(&world, &["--instance", &first]).await?;
+    assert_eq!((code, outcomes(&dismissals).0), (Some(0), vec![FILE]));
+    assert_eq!(dismissals[0]["resource_id"], first);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renamed_instance_is_dismissed_by_either_name() -> anyhow::Result<()> {
+    let world = world(&[("audit/a", "Gone"), ("audit/b", "Gone")]).await?;
+    world.rds.rename_instance(INSTANCE, "renamed");
+    world.enumerate().await?;
+    for (name, file) in [("renamed", "audit/a"), (INSTANCE, "audit/b")] {
+        let arguments = ["--instance", name, "--file", file];
+        let (code, dismissals) = dismiss(&world, &arguments).await?;
+        assert_eq!(
+            (code, outcomes(&dismissals).0),
+            (Some(0), vec![file]),
+            "{name}"
+        );
+    }
     Ok(())
 }
