@@ -1,7 +1,7 @@
 //! Results of the operator's commands as people read them.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use shared::checkpoint::State;
+use shared::checkpoint::{Presence, State};
 use shared::queue::Depth;
 
 use crate::dismiss::Dismissal;
@@ -111,7 +111,7 @@ pub(crate) fn status(status: &Status) -> String {
     for instance in &status.instances {
         let mut row = vec![
             Cell::new(&instance.cluster),
-            Cell::new(&instance.instance),
+            Cell::new(name(instance)),
             Cell::new(watermarks(instance)),
             Cell::new(
                 instance
@@ -121,9 +121,7 @@ pub(crate) fn status(status: &Status) -> String {
             ),
             Cell::new(oldest(instance)),
         ];
-        row.extend(
-            State::ALL.map(|state| right(instance.states.get(&state).copied().unwrap_or_default())),
-        );
+        row.extend(State::ALL.map(|state| right(count(instance, state))));
         rows.add_row(row);
     }
     let depth = |depth: Depth| {
@@ -139,6 +137,23 @@ pub(crate) fn status(status: &Status) -> String {
         lines("needs a person:", &status.attention),
     ]
     .concat()
+}
+
+fn name(instance: &InstanceStatus) -> String {
+    let name = &instance.instance;
+    match instance.presence {
+        Some(Presence::Vanished | Presence::Closed) => format!("{name} (gone from RDS)"),
+        Some(Presence::There) | None => name.clone(),
+    }
+}
+
+/// How many versions are in a state; of those that are gone, also how many were dismissed.
+fn count(instance: &InstanceStatus, state: State) -> String {
+    let count = instance.states.get(&state).copied().unwrap_or_default();
+    match (state, instance.dismissed) {
+        (State::Gone, 1..) => format!("{count} ({} dismissed)", instance.dismissed),
+        _ => count.to_string(),
+    }
 }
 
 fn watermarks(instance: &InstanceStatus) -> String {

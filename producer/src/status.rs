@@ -196,8 +196,7 @@ fn needs_a_person(
         }
         // The producer looks at no instance that is gone.
         match status.presence {
-            Some(Presence::Closed) => continue,
-            Some(Presence::Vanished) => {
+            Some(Presence::Vanished | Presence::Closed) => {
                 let unfinished: u64 = [State::Queued, State::Leased, State::Quarantined]
                     .into_iter()
                     .map(count)
@@ -347,6 +346,11 @@ mod tests {
                 vec![instance(Presence::Closed), mark(1, 4), row(Complete, 1)],
                 0,
                 &[],
+            ),
+            (
+                vec![instance(Presence::Closed), mark(1, 4), row(Leased, 1)],
+                0,
+                &["a (db-A): gone from RDS with 1 unfinished versions"],
             ),
             (vec![instance(Presence::There), mark(23, 4)], 0, &[]),
             (vec![mark(23, 0)], 0, &["a: auditing appears off"]),

@@ -299,3 +299,94 @@ async fn what_is_not_there_is_one_error() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn what_was_dismissed_is_told_from_what_is_lost() -> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    for file in ["audit/1", "audit/2", "audit/3"] {
+        world.rds.put_file(INSTANCE, file, "x\n", recently());
+    }
+    world.enumerate().await?;
+    for (file, dismissed) in [("audit/1", true), ("audit/2", true), ("audit/3", false)] {
+        let row = world.version_row(file).await?;
+        world.rewrite_state(&row, "Gone").await?;
+        if dismissed {
+            world.rewrite(&row, "dismissed_at", minutes_ago(1)).await?;
+        }
+    }
+    let (code, said) = status(&world).await?;
+    assert_eq!(code, Some(2));
+    let instance = &said["instances"][0];
+    assert_eq!(
+        (&instance["states"], &instance["dismissed"]),
+        (&json!({"Gone": 3}), &json!(2))
+    );
+    let attention = said["attention"].as_array().into_iter().flatten();
+    let attention: Vec<_> = attention.filter_map(Value::as_str).collect();
+    assert_eq!(attention.len(), 1, "{attention:#?}");
+    let lost = format!("{INSTANCE}: 1 log file versions are gone: ");
+    assert!(attention[0].starts_with(&lost), "{attention:#?}");
+    let people = world.auditferry(&["status"]).await?;
+    assert!(
+        people.stdout.contains("3 (2 dismissed)"),
+        "{}",
+        people.stdout
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_put_back_too_often_is_counted() -> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    for (n, requeues) in [("1", 3), ("2", 4), ("3", 2)] {
+        let file = format!("audit/{n}");
+        world.rds.put_file(INSTANCE, &file, "x\n", recently());
+        world.enumerate().await?;
+        let row = world.version_row(&file).await?;
+        world.rewrite_state(&row, "Quarantined").await?;
+        world.rewrite(&row, "requeues", requeues).await?;
+    }
+    let (code, said) = status(&world).await?;
+    assert_eq!(
+        (code, &said["instances"][0]["put_back_too_often"]),
+        (Some(2), &json!(2))
+    );
+    let attention =
+        format!("{INSTANCE}: 3 log file versions are quarantined, 2 of them after 3 requeues");
+    assert_eq!(said["attention"], json!([attention]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_that_is_gone_with_unfinished_versions_needs_a_person() -> anyhow::Result<()> {
+    let (mut world, row) = queued().await?;
+    world.expect_error("is gone from RDS with 1 unfinished versions");
+    world.add_mariadb("legacy");
+    let id = world.rds.resource_id(INSTANCE);
+    world.rds.put_file("legacy", "audit/x", "x\n", recently());
+    world.rds.remove_instance(INSTANCE);
+    assert_eq!(world.auditferry(&["enumerate"]).await?.code(), Some(1));
+    let gone = format!(
+        "{INSTANCE} ({id}): gone from RDS with 1 unfinished versions: auditferry dismiss takes note"
+    );
+    let (code, said) = status(&world).await?;
+    assert_eq!((code, &said["attention"]), (Some(2), &json!([gone])));
+    let presences = said["instances"].as_array().into_iter().flatten();
+    let presences: Vec<_> = presences.map(|instance| &instance["presence"]).collect();
+    assert_eq!(presences, ["there", "vanished"]);
+    let people = world.auditferry(&["status"]).await?;
+    let shown = format!("{INSTANCE} (gone from RDS)");
+    for said in [&shown, &gone] {
+        assert!(people.stdout.contains(said), "{}", people.stdout);
+    }
+
+    // Closed once all is finished; should anything of it be unfinished after all, it is not kept secret.
+    world.rewrite_state(&row, "Complete").await?;
+    world.enumerate().await?;
+    let (code, said) = status(&world).await?;
+    assert_eq!((code, &said["attention"]), (Some(0), &json!([])));
+    world.rewrite_state(&row, "Leased").await?;
+    let (code, said) = status(&world).await?;
+    assert_eq!((code, &said["attention"]), (Some(2), &json!([gone])));
+    Ok(())
+}
