@@ -75,8 +75,8 @@ pub enum Command {
         /// Versions last written from then on: a time, a date, or how long ago (2026-10-01T12:00:00Z, 2026-10-01, 36h)
         #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Options")]
         from: Timestamp,
-        /// Versions last written until then
-        #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Options")]
+        /// Versions last written until then; a date means its end
+        #[arg(long, value_name = "TIME", value_parser = time_until, help_heading = "Options")]
         to: Timestamp,
         /// Only these of the selected instances: names or resource ids, comma-separated
         #[arg(
@@ -241,23 +241,36 @@ fn progress() -> ProgressBar {
     ProgressBar::new(0).with_style(style.expect("the template is right"))
 }
 
-/// Reads a time: RFC 3339, a date (midnight, UTC), or how long ago.
+/// Reads a time: RFC 3339, a date (its beginning, UTC), or how long ago.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    if let Ok(date) = Date::strptime("%Y-%m-%d", text) {
-        return date
-            .to_zoned(TimeZone::UTC)
-            .map(|midnight| midnight.timestamp())
-            .map_err(|error| error.to_string());
-    }
-    let ago: Duration = shared::config::duration(text).map_err(|_not_a_duration| {
-        "write it like 2026-10-01T12:00:00Z, 2026-10-01 or 36h".to_owned()
-    })?;
-    Timestamp::now()
-        .checked_sub(ago)
-        .map_err(|error| error.to_string())
+    read_time(text, midnight)
+}
+
+/// The same, but a date means its end.
+fn time_until(text: &str) -> Result<Timestamp, String> {
+    read_time(text, |date| {
+        midnight(date.tomorrow()?)?.checked_sub(Duration::from_nanos(1))
+    })
+}
+
+fn read_time(
+    text: &str,
+    of_date: impl Fn(Date) -> Result<Timestamp, jiff::Error>,
+) -> Result<Timestamp, String> {
+    let date = || of_date(Date::strptime("%Y-%m-%d", text).ok()?).ok();
+    let ago = || {
+        let ago = shared::config::duration(text).ok()?;
+        Timestamp::now().checked_sub(ago).ok()
+    };
+    text.parse()
+        .ok()
+        .or_else(date)
+        .or_else(ago)
+        .ok_or_else(|| "write it like 2026-10-01T12:00:00Z, 2026-10-01 or 36h".to_owned())
+}
+
+fn midnight(date: Date) -> Result<Timestamp, jiff::Error> {
+    Ok(date.to_zoned(TimeZone::UTC)?.timestamp())
 }
 
 /// Reads an instance's name or resource id.
@@ -314,8 +327,22 @@ mod tests {
         );
         let ago = time("36h").unwrap().duration_until(Timestamp::now());
         assert_eq!(ago.as_hours(), 36);
-        for nonsense in ["", "yesterday", "2026-13-01", "2026-10-01T12:00"] {
-            assert!(time(nonsense).is_err(), "{nonsense}");
+        assert_eq!(time_until("2026-10-01T12:00:00Z"), Ok(noon));
+        assert_eq!(
+            time_until("2026-10-01").unwrap().to_string(),
+            "2026-10-01T23:59:59.999999999Z"
+        );
+        let too_long_ago = "999999 years";
+        for nonsense in [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "2026-10-01T12:00",
+            too_long_ago,
+        ] {
+            for how in [time(nonsense), time_until(nonsense)] {
+                assert!(how.unwrap_err().contains("2026-10-01 or 36h"), "{nonsense}");
+            }
         }
     }
 }

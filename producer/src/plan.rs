@@ -153,6 +153,13 @@ pub fn backfill(
     timing: Timing,
 ) -> Plan {
     let mut plan = Plan::default();
+    if listing.empty_page {
+        plan.warnings.push(
+            "RDS gave an empty page, which it sometimes does instead of a full one: if log files of that time should be \
+             there, run it again"
+                .to_owned(),
+        );
+    }
     let within = |file: &LogFile| range.contains(&file.version.last_written);
     for row in known.rows.iter().filter(|row| within(&row.message.file)) {
         match row.state {

@@ -40,6 +40,9 @@ mod lambda;
 // Dead letters, put back on the queue.
 mod requeue;
 
+// Versions of a time range, whatever the watermarks say.
+mod backfill;
+
 // What is given up, and why.
 mod dismiss;
 
