@@ -102,9 +102,7 @@ pub async fn run_once(
     )
     .await?;
     let vanished = match window {
-        Window::New => {
-            vanished::account_for(&clients.checkpoints, &fleet, settings.overlap, dry_run).await?
-        }
+        Window::New => vanished::account_for(&clients.checkpoints, &fleet, dry_run).await?,
         Window::Past(_, instances) => {
             fleet.narrow(instances);
             Vec::new()

@@ -1,7 +1,6 @@
 //! Instances that RDS has no more: reported by name at every run, as long as they have unfinished versions.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::aws::CallError;
@@ -17,7 +16,6 @@ const CONCURRENCY: usize = 8;
 pub(crate) async fn account_for(
     checkpoints: &Checkpoints,
     fleet: &Fleet,
-    overlap: Duration,
     dry_run: bool,
 ) -> Result<Vec<String>, CallError> {
     let (registered, malformed) = checkpoints.registered().await?;
@@ -26,7 +24,7 @@ pub(crate) async fn account_for(
         instance.presence != Presence::Closed && !fleet.existing.contains(&instance.resource_id)
     });
     let left: Vec<(Registered, Option<String>)> = stream::iter(missing)
-        .map(async |instance| leave(checkpoints, instance, overlap).await)
+        .map(async |instance| leave(checkpoints, instance).await)
         .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await?;
@@ -85,24 +83,26 @@ fn arrived(fleet: &Fleet, registered: &[Registered]) -> Vec<Registered> {
 async fn leave(
     checkpoints: &Checkpoints,
     instance: &Registered,
-    overlap: Duration,
 ) -> Result<(Registered, Option<String>), CallError> {
-    let known = checkpoints.known(&instance.resource_id, overlap).await?;
+    // All of it: a backfill leaves unfinished versions far below the watermark.
+    let known = checkpoints.known_since(&instance.resource_id, None).await?;
     let unfinished = known.rows.iter().filter(|row| !row.state.finished());
     let oldest = unfinished
         .clone()
         .min_by_key(|row| row.message.file.version);
-    let report = oldest.map(|oldest| {
-        format!(
-            "{} ({}) is gone from RDS with {} unfinished versions, the oldest {}: nobody can download them any more; \
-             say so with auditferry dismiss --instance {} --reason …",
-            instance.name,
-            instance.resource_id,
+    let (name, id) = (&instance.name, &instance.resource_id);
+    let report = match (oldest, known.malformed.first()) {
+        (Some(oldest), _) => Some(format!(
+            "{name} ({id}) is gone from RDS with {} unfinished versions, the oldest {}: nobody can download them any more; \
+             say so with auditferry dismiss --instance {id} --reason …",
             unfinished.count(),
             oldest.message.file.name,
-            instance.resource_id,
-        )
-    });
+        )),
+        (None, Some(malformed)) => Some(format!(
+            "{name} ({id}) is gone from RDS, and what the table knows of it was tampered with: {malformed}"
+        )),
+        (None, None) => None,
+    };
     let presence = if report.is_some() {
         Presence::Vanished
     } else {

@@ -16,6 +16,8 @@ mod resending;
 mod watermark;
 // Silence never looks as if all were well.
 mod silence;
+// Instances that are there no more.
+mod vanished;
 // What is wrong with one stops no other.
 mod failures;
 // What people and programs read.
