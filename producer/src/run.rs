@@ -102,7 +102,15 @@ pub async fn run_once(
     )
     .await?;
     let vanished = match window {
-        Window::New => vanished::account_for(&clients.checkpoints, &fleet, dry_run).await?,
+        Window::New => match vanished::account_for(&clients.checkpoints, &fleet, dry_run).await {
+            // The instances that are there need not wait for it.
+            Err(error) if error.meaning() != Meaning::Environment => {
+                let unknown = format!("failed to enumerate what has vanished: {error}");
+                fleet.problems.push(unknown);
+                Vec::new()
+            }
+            vanished => vanished?,
+        },
         Window::Past(_, instances) => {
             fleet.narrow(instances);
             Vec::new()

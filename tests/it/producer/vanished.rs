@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::lambda::{Answer, Function};
+use tests::proxy::{Answer as Wire, Proxy};
+use tests::stack::Stack;
 use tests::world::by_hand::{CLUSTER, FILE, INSTANCE};
 use tests::world::{MINUTE, NOON, World, minutes_ago};
 
@@ -290,5 +292,30 @@ async fn a_vanished_instance_whose_rows_cannot_be_read_is_not_closed() -> anyhow
         (code, presence(&world, &id).await?),
         (Some(1), "Vanished".to_owned())
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_keeps_the_producer_from_knowing_who_has_vanished_stops_nothing_else()
+-> anyhow::Result<()> {
+    let mut world = world().await?;
+    world.expect_error("failed to enumerate what has vanished: Query: ");
+    world.rds.put_file(OTHER, "audit/new", "x\n", NOON);
+    let proxy = Proxy::start(&Stack::shared().await?.endpoint)?;
+    let refused = Wire::Refused {
+        status: 400,
+        code: "ValidationException",
+    };
+    proxy.answer("Query", refused, 1);
+    let with = [("AWS_ENDPOINT_URL_DYNAMODB", proxy.url())];
+    let with = with.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let (code, summary) = enumerate(&world, &with).await?;
+    assert_eq!(
+        (code, &summary["sent"]),
+        (Some(1), &json!(1)),
+        "{summary:#}"
+    );
+    assert_eq!(texts(&summary, "problems").len(), 1);
+    assert_eq!(enumerate(&world, &with).await?.0, Some(0));
     Ok(())
 }
