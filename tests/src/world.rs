@@ -58,6 +58,8 @@ impl World {
 
     /// A world on this stack.
     pub async fn on(stack: &Stack) -> anyhow::Result<Self> {
+        // Before anything is under way that would time out while a thread waits for the compiler.
+        tokio::task::spawn_blocking(programs::folder).await??;
         let resources = Resources::create(stack).await?;
         let rds = Rds::start_with(Access {
             access_key: ACCESS_KEY.to_owned(),
