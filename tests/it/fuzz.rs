@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use fastrand::Rng;
+use tests::proof;
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus");
 const SEED: u64 = 20_241_001;
@@ -41,6 +42,7 @@ fn fuzz(target: &str, run: fn(&[u8]), mutations: u32) -> anyhow::Result<()> {
     for (name, input) in &corpus {
         hold(target, run, name, input)?;
     }
+    proof::add("fuzz", "inputs of the corpus", u64::try_from(corpus.len())?)?;
     let inputs: Vec<_> = corpus.into_iter().map(|(_, input)| input).collect();
     let mut rng = Rng::with_seed(SEED);
     for number in 1..=mutations {
@@ -52,7 +54,7 @@ fn fuzz(target: &str, run: fn(&[u8]), mutations: u32) -> anyhow::Result<()> {
             &input,
         )?;
     }
-    Ok(())
+    proof::add("fuzz", "mutated inputs", mutations.into())
 }
 
 #[test]

@@ -35,3 +35,6 @@ pub mod generate;
 
 // What must hold for any input at all.
 pub mod fuzz;
+
+// What runs have shown, in figures.
+pub mod proof;

@@ -2,10 +2,10 @@
 
 use tests::invariants::{Expected, Fate};
 use tests::programs::Ended;
+use tests::proof;
 use tests::proxy::{Answer, Calls, Fault, Injection, Proxy, Service};
 use tests::world::by_hand::{CLUSTER, FILE, INSTANCE, log, noise};
 use tests::world::{MINUTE, NOON, World};
-use tokio::time::Instant;
 
 /// As often as an SDK client tries one request.
 const TRIES: u32 = 4;
@@ -73,9 +73,7 @@ pub(super) struct Case {
 
 impl Case {
     /// Runs producer and worker over a small world of its own. Holds that nothing is lost and nothing doubled.
-    #[expect(clippy::print_stdout, reason = "for whoever wants to see the count")]
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let began = Instant::now();
         let mut world = World::with_aurora().await?;
         let proxy = world.behind_proxy(self.service)?;
         let mut expected = self.put_files(&world)?;
@@ -101,9 +99,6 @@ impl Case {
         ];
         let worked = world.work_with(&with).await?;
         drop(fault);
-        let faults = proxy.faults();
-        println!("{:>3} s: {self:?} {faults:?}", began.elapsed().as_secs());
-
         assert_eq!(worked.logged("ERROR"), [""; 0], "{self:?}");
         self.was_met(&proxy);
         expected.unfinished_uploads = self.unfinished_uploads(&proxy, &worked);
@@ -112,7 +107,13 @@ impl Case {
         assert_eq!(world.dead_letters().await?, (0, 0), "{self:?}");
         let again = world.enumerate().await?;
         assert_eq!((&again["sent"], &again["resent"]), (&0.into(), &0.into()));
-        Ok(())
+        proof::add(
+            "network",
+            "worlds with one kind of fault before one service",
+            1,
+        )?;
+        let faults: u32 = proxy.faults().values().sum();
+        proof::add("network", "faults injected", faults.into())
     }
 
     /// Three small log files; instead of one a large one for S3, which has operations of its own for it.
@@ -177,11 +178,11 @@ impl Case {
 
     /// Holds that everything that was meant to has met the fault.
     fn was_met(self, proxy: &Proxy) {
-        let faults = proxy.faults();
         let meant = match &self.extent {
             Extent::Once(operation) => std::slice::from_ref(operation),
             Extent::Throughout | Extent::OnAndOff | Extent::Storm => operations(self.service),
         };
+        let faults = proxy.faults();
         let met = meant.iter().all(|each| faults.contains_key(*each));
         assert!(met, "{self:?}: {faults:?}");
     }

@@ -1,9 +1,10 @@
 //! Worlds in which programs meet the durable steps.
 
 use anyhow::ensure;
+use shared::message::Message;
 use tests::invariants::{Expected, Fate};
 use tests::rds::{ANY, FOREVER, Fault, Where};
-use tests::world::by_hand::{FILE, INSTANCE, log, noise};
+use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
 use tests::world::{MINUTE, NOON, World, minutes_ago};
 
 /// What is going on in a world when a program starts.
@@ -39,6 +40,10 @@ pub(super) enum Plot {
     Unreadable,
     /// A version is a dead letter, and RDS is mended.
     DeadLetter,
+    /// A version is complete, and somebody has deleted its object.
+    Deleted,
+    /// A version is complete, and its row is lost.
+    Forgotten,
     /// A dead letter is one that nobody can read.
     UnreadableLetter,
 }
@@ -86,13 +91,24 @@ impl Plot {
         }
         world.enumerate().await?;
 
+        self.begin(&world, &version, &mut expected).await?;
+        Ok((world, expected))
+    }
+
+    /// Brings a world with one queued version to where the program meets it.
+    async fn begin(
+        self,
+        world: &World,
+        version: &Message,
+        expected: &mut Expected,
+    ) -> anyhow::Result<()> {
         let downloads = || Where::download(ANY, ANY);
         match self {
             Self::Stale => {
                 world.take(1).await?;
                 let an_hour_ago = minutes_ago(60).to_string();
                 world
-                    .rewrite_row(&version, &[("queued_at", &an_hour_ago)])
+                    .rewrite_row(version, &[("queued_at", &an_hour_ago)])
                     .await?;
             }
             Self::Finished => {
@@ -100,7 +116,7 @@ impl Plot {
             }
             Self::Grown => {
                 world.work_with(self.settings()).await?;
-                grow(&world, &mut expected, 2)?;
+                grow(world, expected, 2)?;
                 world.enumerate().await?;
             }
             Self::LargeCutShort => {
@@ -124,7 +140,7 @@ impl Plot {
                     ("generation", "1"),
                     ("attempts", "1"),
                 ];
-                world.rewrite_row(&version, &leased).await?;
+                world.rewrite_row(version, &leased).await?;
             }
             Self::Duplicate => {
                 world.work_with(self.settings()).await?;
@@ -137,6 +153,24 @@ impl Plot {
                 let now = minutes_ago(0);
                 world.rds.put_file(INSTANCE, "audit/neighbour", "x\n", now);
             }
+            Self::Deleted => {
+                world.work_with(self.settings()).await?;
+                let bucket = &world.resources.bucket;
+                let head = world
+                    .s3
+                    .head_object()
+                    .bucket(bucket)
+                    .key(KEY)
+                    .send()
+                    .await?;
+                let delete = world.s3.delete_object().bucket(bucket).key(KEY);
+                let delete = delete.set_version_id(head.version_id);
+                delete.send().await?;
+            }
+            Self::Forgotten => {
+                world.work_with(self.settings()).await?;
+                world.lose_row(&world.version_row(FILE).await?).await?;
+            }
             Self::DeadLetter => {
                 world.rds.fail(downloads(), refusal(500), FOREVER);
                 world.work_with(&[("MAX_ATTEMPTS", "1")]).await?;
@@ -145,7 +179,7 @@ impl Plot {
             }
             Self::Due | Self::Queued | Self::Large | Self::Unreadable | Self::UnreadableLetter => {}
         }
-        Ok((world, expected))
+        Ok(())
     }
 
     /// Lines of errors that it brings.
