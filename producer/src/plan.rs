@@ -67,7 +67,8 @@ pub struct Again {
     pub generation: u64,
 }
 
-/// Plans for one instance, which has this name now. The rows must be those that `known` promises, the listing at least as long.
+/// Plans for the instance that has this name now. The rows must be those that `known` promises, the listing at least as
+/// long.
 pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing: Timing) -> Plan {
     let mut plan = Plan {
         warnings: warnings(listing, known, now),
@@ -84,7 +85,13 @@ pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing
     for row in &known.rows {
         let file = &row.message.file;
         progress.add(file, row.state.finished() && !again(row), now);
-        plan.resend.extend(stale(row, now, timing.resend_after));
+        // RDS is asked by name: a message with a former one is as good as lost, since workers give it back for ever.
+        let resend = if row.message.instance.name == name {
+            stale(row, now, timing.resend_after)
+        } else {
+            resend(row, timing.resend_after)
+        };
+        plan.resend.extend(resend);
         if again(row) {
             plan.doubtful.push(Again {
                 file: file.clone(),
@@ -278,20 +285,25 @@ impl<'a> Rows<'a> {
 
 /// Whether a message may be lost: its version is Queued, or Leased by a worker that is gone, for longer than the interval.
 pub(crate) fn stale(row: &Row, now: Timestamp, resend_after: Duration) -> Option<Resend> {
-    match row.state {
-        State::Queued | State::Leased => {}
-        State::Complete | State::Gone | State::Quarantined => return None,
-    }
     let interval = row.resend_after.unwrap_or(resend_after);
     let moved_at = row
         .queued_at
         .max(row.lease_until)
         .unwrap_or(Timestamp::UNIX_EPOCH);
     let waited = Duration::try_from(now.duration_since(moved_at)).unwrap_or_default();
-    let next = interval.saturating_mul(2).min(RESEND_MAX.max(interval));
-    (waited >= interval).then(|| Resend {
+    resend(row, resend_after).filter(|_| waited >= interval)
+}
+
+/// What sending the message of an unfinished version again comes to; `None` for all others.
+fn resend(row: &Row, resend_after: Duration) -> Option<Resend> {
+    match row.state {
+        State::Queued | State::Leased => {}
+        State::Complete | State::Gone | State::Quarantined => return None,
+    }
+    let interval = row.resend_after.unwrap_or(resend_after);
+    Some(Resend {
         file: row.message.file.clone(),
-        resend_after: next,
+        resend_after: interval.saturating_mul(2).min(RESEND_MAX.max(interval)),
     })
 }
 

@@ -148,3 +148,27 @@ async fn an_unfinished_version_that_no_listing_has_any_more_is_sent_again_and_ho
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn what_was_queued_by_a_former_name_is_sent_again_by_the_present_one() -> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    world.rds.put_file(INSTANCE, FILE, "one\n", NOON);
+    let version = world.version(FILE)?;
+    world.enumerate().await?;
+    world.rds.rename_instance(INSTANCE, "renamed");
+    // An instance that is not found may yet be created, so the worker gives the version back, again and again.
+    let worker = world.start_worker(&[])?;
+    worker.says("released audit/").await?;
+    world.until(&version, "Queued").await?;
+    let summary = world.enumerate().await?;
+    assert_eq!(
+        (&summary["sent"], &summary["resent"]),
+        (&json!(0), &json!(1))
+    );
+    let row = world.until(&version, "Complete").await?;
+    assert_eq!(row["instance"], "renamed");
+    worker.signal("TERM").await?;
+    world.finish_worker(worker).await?;
+    assert_eq!(world.enumerate().await?["resent"], 0);
+    Ok(())
+}

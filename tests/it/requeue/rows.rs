@@ -144,3 +144,16 @@ async fn what_changed_between_looking_and_putting_back_is_not_put_back_twice() -
     assert_eq!(states(&world).await?, ["Complete"; 2]);
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_put_back_of_a_renamed_instance_reaches_it_by_its_present_name()
+-> anyhow::Result<()> {
+    let world = without_letters(1).await?;
+    world.rds.rename_instance(INSTANCE, "renamed");
+    let (code, letters) = from_rows(&world, &[]).await?;
+    assert_eq!((code, count(&letters, "requeued")), (Some(0), 1));
+    world.take(1).await?;
+    assert_eq!(world.enumerate().await?["resent"], 1);
+    assert_eq!(world.take_bodies(1).await?[0]["instance"], "renamed");
+    Ok(())
+}
