@@ -375,6 +375,10 @@ fn left(why: String) -> (Outcome, Option<String>) {
     (Outcome::Left, Some(why))
 }
 
+fn leased() -> (Outcome, Option<String>) {
+    left("a worker has it: run this again once it is done".to_owned())
+}
+
 fn put_back_too_often(requeues: u32, most: u32) -> (Outcome, Option<String>) {
     left(if most == 0 {
         "it was put back a moment ago and quarantined again: mend what its reason says".to_owned()
@@ -393,6 +397,7 @@ async fn foresee(
 ) -> Result<(Outcome, Option<String>), CallError> {
     Ok(match queues.checkpoints.row(message).await? {
         Some(row) if row.state.finished() => (Outcome::Finished, None),
+        Some(row) if row.state == State::Leased => leased(),
         Some(row) if row.state == State::Quarantined && row.requeues >= most => {
             put_back_too_often(row.requeues, most)
         }
@@ -409,10 +414,13 @@ async fn put_back(
     let outcome = match queues.checkpoints.requeue(message, most).await? {
         Requeued::TooOften(requeues) => return Ok(put_back_too_often(requeues, most)),
         Requeued::Untouched(State::Complete | State::Gone) => Outcome::Finished,
-        // Queued or Leased: an earlier requeue got as far as here, or SQS itself moved the message.
+        // Its worker may have sent this very dead letter, and be about to quarantine the row: what is sent now would be taken
+        // for a duplicate then, and nothing would be left of the version but the row.
+        Requeued::Untouched(State::Leased) => return Ok(leased()),
+        // Queued: an earlier requeue got as far as here, or SQS itself moved the message.
         Requeued::Reset
         | Requeued::Absent
-        | Requeued::Untouched(State::Queued | State::Leased | State::Quarantined) => {
+        | Requeued::Untouched(State::Queued | State::Quarantined) => {
             let body = dead_letter.map_or_else(|| message.to_wire(), |letter| letter.body.clone());
             if queues.work.send(&[body]).await? != [true] {
                 return Err(CallError::nonsense(

@@ -18,7 +18,7 @@ use tests::rds::Fault;
 use tests::world::World;
 
 /// An error answer.
-fn refusal(status: u16, code: &str, message: &str) -> Fault {
+pub(crate) fn refusal(status: u16, code: &str, message: &str) -> Fault {
     Fault::Status {
         status,
         code: code.to_owned(),

@@ -1,10 +1,12 @@
 //! A requeue may end anywhere; the next one, or a worker meanwhile, has then done a part of the work.
 
-use tests::world::World;
-use tests::world::by_hand::{FILE, INSTANCE};
-use tests::world::{NOON, number};
+use shared::step::{Step, When};
+use tests::rds::{ANY, FOREVER, Where};
+use tests::world::by_hand::{FILE, INSTANCE, log};
+use tests::world::{NOON, World, number};
 
 use super::{count, requeue, with_dead_letters};
+use crate::faults::refusal;
 
 #[tokio::test]
 async fn a_letter_whose_row_is_reset_already_is_sent_and_deleted() -> anyhow::Result<()> {
@@ -26,16 +28,51 @@ async fn a_letter_whose_row_is_reset_already_is_sent_and_deleted() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn a_letter_whose_version_is_being_shipped_is_sent_and_harms_nothing() -> anyhow::Result<()> {
+async fn a_letter_whose_version_is_being_shipped_is_left() -> anyhow::Result<()> {
     let world = with_dead_letters(1).await?;
     let row = world.version_row(FILE).await?;
     world.rewrite_state(&row, "Leased").await?;
     let leased = world.version_row(FILE).await?;
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (code, letters) = requeue(&world, arguments).await?;
+        assert_eq!((code, count(&letters, "left")), (Some(1), 1));
+        let error = letters[0]["error"].to_string();
+        assert!(error.contains("a worker has it"), "{error}");
+        assert_eq!(world.version_row(FILE).await?, leased);
+        assert_eq!(world.dead_letters().await?, (1, 0));
+    }
+    assert_eq!(world.queued().await?, (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_letter_put_back_before_its_row_is_quarantined_is_not_lost() -> anyhow::Result<()> {
+    let mut world = World::with_aurora().await?;
+    world.expect_error("dead letter");
+    let (broken, downloads) = (
+        refusal(500, "InternalFailure", "so far"),
+        Where::download(ANY, ANY),
+    );
+    world.rds.fail(downloads, broken, FOREVER);
+    let version = world.put_and_send(FILE, log(1, 5000)).await?;
+    let stop = Step::Quarantine.point(When::Before);
+    let worker =
+        world.start_worker(&[("MAX_ATTEMPTS", "1"), ("LEASE", "3s"), ("STOP_AT", &stop)])?;
+    worker.stopped().await?;
+    assert_eq!(world.dead_letters().await?, (1, 0));
+    requeue(&world, &[]).await?;
+    worker.signal("CONT").await?;
+    let row = world.until(&version, "Quarantined").await?;
+    worker.signal("TERM").await?;
+    world.finish_worker(worker).await?;
+    assert_eq!(world.letters().await?, [version.to_wire()], "{row:?}");
+
+    world.rds.clear_faults();
     let (code, letters) = requeue(&world, &[]).await?;
     assert_eq!((code, count(&letters, "requeued")), (Some(0), 1));
-    assert_eq!(world.version_row(FILE).await?, leased);
-    assert_eq!(world.dead_letters().await?, (0, 0));
-    assert_eq!(world.queued().await?, (1, 0));
+    world.work().await?;
+    world.until(&version, "Complete").await?;
+    assert_eq!(world.letters().await?, [""; 0]);
     Ok(())
 }
 
