@@ -55,6 +55,9 @@ mod points;
 // Where everything stands, and what needs a person.
 mod status;
 
+// All of it at once, in any order, as a seed has it.
+mod chaos;
+
 // Settings: what programs say of them, what the README says, and what bad ones come to.
 mod settings;
 

@@ -27,3 +27,17 @@ pub async fn eventually<T, S: Debug>(
         }
     }
 }
+
+/// Looks for at most `bound` until `probe` says yes; whether it did.
+pub async fn within(bound: Duration, mut probe: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = Instant::now() + bound;
+    loop {
+        if probe().await {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(PERIOD).await;
+    }
+}

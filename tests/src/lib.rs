@@ -38,3 +38,6 @@ pub mod fuzz;
 
 // What runs have shown, in figures.
 pub mod proof;
+
+// All that goes wrong at once, in any order, as a seed has it.
+pub mod chaos;

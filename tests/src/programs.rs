@@ -217,6 +217,16 @@ impl Running {
         .await
     }
 
+    /// Whether it is stopped, as by SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        self.id().and_then(state) == Some('T')
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.id().and_then(state).is_none_or(|state| state == 'Z')
+    }
+
     /// Waits until it is stopped, as by SIGSTOP: nothing of it runs. `Err` at once if it ends instead.
     pub async fn stopped(&self) -> anyhow::Result<()> {
         let id = self.id().context("it has ended already")?;

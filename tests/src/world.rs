@@ -126,7 +126,7 @@ impl World {
                 Proxy::start(&stack.context("the stack is nowhere")?.1)?
             }
         };
-        self.environment = self.environment(&[(service.variable(), &proxy.url())]);
+        self.set_environment(&[(service.variable(), &proxy.url())]);
         Ok(proxy)
     }
 
@@ -173,6 +173,11 @@ impl World {
             environment.push(((*name).to_owned(), (*value).to_owned()));
         }
         environment
+    }
+
+    /// Gives all programs these settings, instead or besides.
+    pub fn set_environment(&mut self, with: &[(&str, &str)]) {
+        self.environment = self.environment(with);
     }
 
     /// Runs `auditferry` with these arguments.
@@ -374,6 +379,20 @@ impl World {
             .extend(errors);
     }
 
+    /// Error lines that were not expected, and are forgotten with this.
+    pub(crate) fn take_unexpected_errors(&self) -> Vec<String> {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = |error: &String| {
+            let mut texts = self.expected_errors.iter();
+            texts.any(|text| error.contains(text))
+        };
+        let errors = std::mem::take(&mut *errors);
+        errors
+            .into_iter()
+            .filter(|error| !expected(error))
+            .collect()
+    }
+
     /// What the programs that have ended have said.
     pub fn said(&self) -> String {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -404,16 +423,7 @@ impl Drop for World {
             #[expect(clippy::print_stderr, reason = "shown with the test that failed")]
             logs.iter().for_each(|log| eprintln!("{log}"));
         }
-        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        let unexpected: Vec<_> = errors
-            .iter()
-            .filter(|error| {
-                !self
-                    .expected_errors
-                    .iter()
-                    .any(|expected| error.contains(expected))
-            })
-            .collect();
+        let unexpected = self.take_unexpected_errors();
         assert!(
             unexpected.is_empty() || std::thread::panicking(),
             "unexpected errors were logged: {unexpected:#?}"
