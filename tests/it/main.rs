@@ -7,6 +7,9 @@
 // The ground they stand on: the local stack does what AWS does, in everything that we rely on.
 mod stack;
 
+// The protocol in every order that its steps can take, with every fault; and what each of its rules is for.
+mod model;
+
 // The main job, byte for byte.
 mod journey;
 

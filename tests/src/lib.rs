@@ -41,3 +41,9 @@ pub mod proof;
 
 // All that goes wrong at once, in any order, as a seed has it.
 pub mod chaos;
+
+// What a table does with production's writes.
+pub mod dynamodb;
+
+// The protocol, in every order that its steps can take.
+pub mod model;
