@@ -109,8 +109,13 @@ pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing
     }
     for file in &listing.files {
         plan.families.insert(file.family());
+        if Name::parse(&file.name) == Name::Active {
+            // Once it is rotated, what it has now is due, and with this time, if nothing more is written before.
+            progress.add(file, false, now);
+            continue;
+        }
         let settled = since.is_some_and(|since| file.version.last_written < since);
-        if settled || Name::parse(&file.name) == Name::Active || !seen.insert(file.sort_key()) {
+        if settled || !seen.insert(file.sort_key()) {
             continue;
         }
         let row = rows.covering(file);

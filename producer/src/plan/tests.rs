@@ -367,6 +367,23 @@ fn a_family_with_nothing_unfinished_follows_the_others() {
 }
 
 #[test]
+fn a_family_does_not_follow_the_others_past_what_it_is_writing() {
+    let marks = || {
+        let families = [Family::ServerAudit, Family::Other];
+        families.map(|family| mark(family, Some(300), 10)).to_vec()
+    };
+    for (name, expected) in [
+        ("server_audit.log", vec![(Family::Other, at(20))]),
+        ("server_audit.log.1", vec![(Family::Other, at(20))]),
+    ] {
+        let files = vec![file(name, 90, 7), file("other", 20, 7)];
+        let rows = vec![row(file("other", 20, 7), State::Complete)];
+        let plan = planned(files, rows, marks());
+        assert_eq!(plan.watermarks, expected.into_iter().collect(), "{name}");
+    }
+}
+
+#[test]
 fn a_version_that_is_gone_and_listed_is_reported() {
     let found = file("a", 300, 1);
     let plan = planned(

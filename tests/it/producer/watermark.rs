@@ -65,6 +65,26 @@ async fn the_watermark_passes_complete_and_gone_and_nothing_else() -> anyhow::Re
 }
 
 #[tokio::test]
+async fn what_an_idle_server_was_writing_is_sent_once_it_is_rotated() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.add_mariadb("maria");
+    for (file, minutes) in [("audit/server_audit.log", 1), ("audit/other", 60)] {
+        let at = minutes_past_noon(minutes);
+        world.rds.put_file("maria", file, "x\n", at);
+    }
+    assert_eq!(world.enumerate().await?["sent"], 1);
+    let row = world.version_row("audit/other").await?;
+    world.rewrite_state(&row, "Complete").await?;
+    assert_eq!(world.enumerate().await?["sent"], 0);
+    let mark = world.mark("maria", "server_audit").await?;
+    assert_eq!(mark.get("watermark"), None, "{mark:?}");
+    world.rds.rotate("maria", minutes_past_noon(120));
+    assert_eq!(world.enumerate().await?["sent"], 1);
+    world.version_row("audit/server_audit.log.1").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_listed_version_that_is_not_due_yet_holds_the_watermark() -> anyhow::Result<()> {
     let world = World::with_aurora().await?;
     let (quiet, busy) = (minutes_ago(61), minutes_ago(62));
