@@ -30,11 +30,12 @@ pub(crate) async fn carry_or_confirm_gone(
     }
 }
 
-/// Gone only if a listing that is not empty lacks it, and the archive has nothing as new.
+/// Gone only if a listing lacks it of which no page is empty, and the archive has nothing as new.
 async fn confirm_gone(cx: &Ship, claim: &Claim, what: String) -> Result<Proof, ShipError> {
     let file = &claim.message.file;
     let listing = list(cx, claim, None).await?;
-    if listing.files.is_empty() {
+    // An empty page may stand for any number of files.
+    if listing.files.is_empty() || (listing.empty_page && !listing.has(file)) {
         return Err(ShipError::Missing(format!(
             "{what}, and its listing does not say more"
         )));

@@ -4,7 +4,7 @@ use tests::rds::{ANY, Fault, Rotation, Where};
 use tests::world::by_hand::{CLUSTER, FILE, INSTANCE, KEY, log};
 use tests::world::{MINUTE, NOON, World};
 
-use super::errors_stopped;
+use super::{errors_stopped, refusal};
 
 /// What the log says of lost evidence.
 const LOST: &str = "gone, evidence is lost";
@@ -104,6 +104,22 @@ async fn an_empty_listing_proves_no_loss() -> anyhow::Result<()> {
     world.rds.remove_file(INSTANCE, FILE);
     let listing = Where::listing(INSTANCE);
     world.rds.fail(listing, Fault::EmptyListing, 1);
+    later(&world, &version, "DBLogFileNotFound").await
+}
+
+#[tokio::test]
+async fn a_listing_with_an_empty_page_proves_no_loss() -> anyhow::Result<()> {
+    let world = World::with_aurora().await?;
+    world.rds.configure(|behaviour| behaviour.page_size = 1);
+    // RDS lists this one on the first page, and the other one on the second.
+    world.rds.put_file(INSTANCE, FILE, "x\n", NOON + MINUTE);
+    let name = "audit/neighbour";
+    let missing = refusal(404, "DBLogFileNotFoundFault", "for once");
+    world.rds.fail(Where::download(INSTANCE, name), missing, 1);
+    world.rds.after(Where::listing(INSTANCE), 1, |rds| {
+        rds.fail(Where::listing(INSTANCE), Fault::EmptyListing, 1);
+    });
+    let version = world.put_and_send(name, log(8, 5000)).await?;
     later(&world, &version, "DBLogFileNotFound").await
 }
 
