@@ -6,7 +6,7 @@ use tests::chaos;
 use tests::stack::Stack;
 
 /// Played each time. Another one is played instead with `CHAOS_SEED`.
-const SEEDS: [u64; 4] = [1, 2, 3, 4];
+const SEEDS: [u64; 4] = [400, 403, 409, 413];
 
 #[tokio::test]
 async fn whatever_happens_in_any_order_nothing_is_lost_or_doubled() -> anyhow::Result<()> {

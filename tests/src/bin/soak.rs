@@ -138,12 +138,13 @@ async fn play(stack: &'static Stack, seed: u64) -> (u64, Duration, anyhow::Resul
 
 fn line(seed: u64, took: Duration, tally: &Tally, end: &str) -> String {
     format!(
-        "seed {seed}: {} actions, {} faults, {} kills, {} zombies, {} versions, {:.1} s, {end}",
+        "seed {seed}: {} actions, {} faults, {} kills, {} zombies, {} versions, {} rounds, {:.1} s, {end}",
         tally.actions,
         tally.all_faults(),
         tally.kills,
         tally.zombies,
         tally.versions,
+        tally.rounds,
         took.as_secs_f64(),
     )
 }

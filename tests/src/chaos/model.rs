@@ -18,6 +18,8 @@ use crate::world::by_hand::{CLUSTER, INSTANCE, log, noise};
 pub(super) const MARIA: &str = "maria";
 const ACTIVE: &str = "audit/server_audit.log";
 const OTHER: &str = "audit/other";
+/// A log file whose name gives no key.
+pub(super) const ESCAPING: &str = "audit/../chaos";
 
 /// How long before now RDS began: so all that it writes is due.
 const AGE: i64 = 20 * 60 * MINUTE;
@@ -94,6 +96,7 @@ impl Model {
                 let seed = self.random();
                 self.write(rds, Log::Stripe(stripe), &log(seed, 400));
             }
+            Change::Escape => rds.put_file(INSTANCE, ESCAPING, "x\n", self.now),
             Change::Rotate => rds.rotate(MARIA, self.now),
             Change::Delete(which) => self.delete(rds, which),
         }
@@ -209,7 +212,7 @@ impl Model {
         let mut deletable: Vec<(&str, String)> = Vec::new();
         for instance in [INSTANCE, MARIA] {
             let names = rds.files(instance).into_iter().map(|(name, ..)| name);
-            let names = names.filter(|name| name != ACTIVE && name != OTHER);
+            let names = names.filter(|name| ![ACTIVE, OTHER, ESCAPING].contains(&name.as_str()));
             deletable.extend(names.map(|name| (instance, name)));
         }
         // A stripe that has lost its file goes on with the next one: a name is never used again.

@@ -32,8 +32,8 @@ pub(super) struct Play {
     pub(super) running: Vec<Process>,
     /// Bodies that nobody can read.
     pub(super) unreadable: Vec<String>,
-    /// Versions that no producer has sent, and what must become of them: quarantined, or else gone.
-    pub(super) forged: Vec<(Message, bool)>,
+    /// Versions that RDS never had, which must be gone.
+    pub(super) forged: Vec<Message>,
     /// Instances of which something was given up.
     pub(super) dismissed_of: BTreeSet<&'static str>,
     /// Whether listings may be empty though there are files.
@@ -291,7 +291,6 @@ impl Play {
 
     async fn forge(&mut self, forgery: Forgery) -> anyhow::Result<()> {
         let nth = self.tally.actions;
-        let mut escaping = false;
         let name = match forgery {
             Forgery::Unreadable | Forgery::FromTheFuture => {
                 let body = match forgery {
@@ -300,10 +299,6 @@ impl Play {
                 };
                 self.unreadable.push(body.clone());
                 return self.world.send(&body).await;
-            }
-            Forgery::Escaping => {
-                escaping = true;
-                format!("audit/../chaos-{nth}")
             }
             Forgery::NoSuchFile => format!("audit/chaos-{nth}"),
         };
@@ -318,7 +313,7 @@ impl Play {
         };
         let message = Message { instance, file };
         self.world.send(&message.to_wire()).await?;
-        self.forged.push((message, escaping));
+        self.forged.push(message);
         Ok(())
     }
 }

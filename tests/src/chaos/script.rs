@@ -32,6 +32,8 @@ pub enum Change {
     NewFile(u8),
     /// MariaDB renames all its files; the oldest may fall off.
     Rotate,
+    /// There is a file whose name gives no key.
+    Escape,
     /// RDS deletes one of the log files, whichever this number means.
     Delete(u8),
 }
@@ -106,8 +108,6 @@ pub enum Forgery {
     Unreadable,
     /// It is of a version that nobody knows yet.
     FromTheFuture,
-    /// Its name gives no key.
-    Escaping,
     /// RDS never had such a file.
     NoSuchFile,
 }
@@ -335,7 +335,8 @@ fn change(random: &mut Rng) -> Change {
     match random.u8(..100) {
         0..60 => write(random),
         60..75 => Change::NewFile(random.u8(..2)),
-        75..92 => Change::Rotate,
+        75..91 => Change::Rotate,
+        91 => Change::Escape,
         _ => Change::Delete(random.u8(..)),
     }
 }
@@ -433,7 +434,6 @@ fn any(random: &mut Rng) -> Action {
             let forgeries = [
                 Forgery::Unreadable,
                 Forgery::FromTheFuture,
-                Forgery::Escaping,
                 Forgery::NoSuchFile,
             ];
             Action::Forge(*choose(random, &forgeries))

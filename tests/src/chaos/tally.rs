@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 pub struct Tally {
     /// Actions played.
     pub actions: u64,
-    /// Faults, by service and kind: requests that met one on the wire, or that RDS refused or broke.
+    /// Rounds of producer, operator and worker until nothing was left to do.
+    pub rounds: u64,
+    /// Faults, by service and kind: requests that met one on the wire, and what RDS was told to refuse or break.
     pub faults: BTreeMap<String, u64>,
     /// Programs started, by kind.
     pub programs: BTreeMap<String, u64>,
@@ -32,6 +34,7 @@ impl Tally {
     /// Adds up.
     pub fn add(&mut self, other: &Self) {
         self.actions += other.actions;
+        self.rounds += other.rounds;
         self.kills += other.kills;
         self.zombies += other.zombies;
         self.versions += other.versions;
