@@ -1,5 +1,7 @@
 //! What RDS says an instance has under `audit/`, page by page.
 
+use std::collections::HashSet;
+
 use crate::aws::CallError;
 use crate::log_file::{AUDIT_PREFIX, Family, LogFile, Name, Version};
 use jiff::Timestamp;
@@ -15,6 +17,9 @@ pub struct Listing {
     pub empty_page: bool,
 }
 
+/// How often an instance is listed for the sake of a rotation that fell between two pages.
+const LISTINGS: u32 = 3;
+
 /// Lists the audit log files of an instance, by its name; with `since`, only those written at or after it.
 ///
 /// RDS sometimes answers with an empty list for an instance that has files, so nothing may be concluded from one.
@@ -23,9 +28,27 @@ pub async fn list(
     instance: &str,
     since: Option<Timestamp>,
 ) -> Result<Listing, CallError> {
+    let mut tries = 1;
+    loop {
+        let (listing, torn) = list_pages(rds, instance, since).await?;
+        if !torn || tries == LISTINGS {
+            return Ok(listing);
+        }
+        tries += 1;
+    }
+}
+
+/// The listing, and whether it may be torn: two pages have files that look alike. They may be twins, or one file that a
+/// rotation has renamed between the two answers.
+async fn list_pages(
+    rds: &aws_sdk_rds::Client,
+    instance: &str,
+    since: Option<Timestamp>,
+) -> Result<(Listing, bool), CallError> {
     const OPERATION: &str = "DescribeDBLogFiles";
     let mut listing = Listing::default();
     let mut pages = Pages::new(OPERATION);
+    let (mut torn, mut earlier_pages) = (false, HashSet::new());
     loop {
         let page = rds
             .describe_db_log_files()
@@ -37,6 +60,7 @@ pub async fn list(
             .await
             .map_err(|error| CallError::new(OPERATION, &error))?;
         listing.empty_page |= page.describe_db_log_files().is_empty();
+        let before = listing.files.len();
         for entry in page.describe_db_log_files() {
             // `FilenameContains` also finds the prefix in the middle of a name.
             let Some(name) = entry
@@ -66,12 +90,22 @@ pub async fn list(
                 )),
             }
         }
+        let of_this_page = listing
+            .files
+            .iter()
+            .skip(before)
+            .filter(|file| rotated(file));
+        let versions: Vec<Version> = of_this_page.map(|file| file.version).collect();
+        torn |= versions
+            .iter()
+            .any(|version| earlier_pages.contains(version));
+        earlier_pages.extend(versions);
         if !pages.turn(page.marker())? {
             break;
         }
     }
     count_twins(&mut listing.files);
-    Ok(listing)
+    Ok((listing, torn))
 }
 
 /// Where a paged answer of the RDS API stands.

@@ -60,3 +60,26 @@ async fn all_pages_are_read_until_a_marker_is_absent_or_empty() -> anyhow::Resul
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_rotation_between_two_pages_makes_no_twins_of_one_file() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.add_mariadb("legacy");
+    world.rds.configure(|behaviour| behaviour.page_size = 2);
+    for n in 1..=4 {
+        let name = format!("audit/server_audit.log.{n}");
+        world
+            .rds
+            .put_file("legacy", &name, format!("{n}\n"), NOON - n * MINUTE);
+    }
+    world
+        .rds
+        .put_file("legacy", "audit/server_audit.log", "0\n", NOON);
+    // The second page begins with the file that the first one ended with, under its new name.
+    world.rds.rotate_after_listing("legacy", 1, NOON + MINUTE);
+    assert_eq!(world.enumerate().await?["sent"], 5);
+    for row in world.all_versions().await? {
+        assert_eq!(row["twins"], "1", "{row:?}");
+    }
+    Ok(())
+}

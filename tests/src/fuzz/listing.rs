@@ -37,10 +37,16 @@ pub fn run(data: &[u8]) {
         .collect();
     RDS.with(|rds| {
         let (listed, asked) = rds.list(pages.clone());
-        assert!(asked.len() <= pages.len() + 1, "{asked:?}");
-        let distinct: HashSet<_> = asked.iter().collect();
-        assert_eq!(distinct.len(), asked.len(), "asked twice: {asked:?}");
-        let answered: Vec<_> = (0..asked.len())
+        // Where two pages have files that look alike, it is all listed again, and the last listing counts.
+        let turns = asked.iter().enumerate();
+        let firsts = turns.filter_map(|(turn, request)| (!has_marker(request)).then_some(turn));
+        let firsts: Vec<usize> = firsts.collect();
+        assert!(firsts.len() <= 3 && firsts.first() == Some(&0), "{asked:?}");
+        assert!(asked.len() <= pages.len() + 1 + 4, "{asked:?}");
+        let last = firsts.last().copied().unwrap_or_default();
+        let distinct: HashSet<_> = asked.iter().skip(last).collect();
+        assert_eq!(distinct.len(), asked.len() - last, "asked twice: {asked:?}");
+        let answered: Vec<_> = (last..asked.len())
             .filter_map(|turn| pages.get(turn).or(pages.last()))
             .map(|page| rds.page(page.clone()))
             .collect();
@@ -48,7 +54,7 @@ pub fn run(data: &[u8]) {
             Ok(listing) => has_every_entry(&listing, &answered),
             Err(error) => {
                 let refused = answered.iter().any(Option::is_none);
-                let circle = error.to_string().contains("circle") && asked.len() > 1;
+                let circle = error.to_string().contains("circle") && asked.len() - last > 1;
                 assert!(refused || circle, "{error}");
             }
         }
@@ -57,6 +63,11 @@ pub fn run(data: &[u8]) {
         }
         any_name_arrives(rds, data);
     });
+}
+
+/// Whether a request asks for a page after the first.
+fn has_marker(request: &[u8]) -> bool {
+    String::from_utf8_lossy(request).contains("&Marker=")
 }
 
 /// Lists what RDS answers with this one page.
