@@ -82,10 +82,21 @@ pub(crate) async fn ship_again(
         instance: instance.clone(),
         file: again.file.clone(),
     };
-    let reopened = clients
-        .checkpoints
+    let checkpoints = &clients.checkpoints;
+    if !checkpoints
         .reopen(&message, again.generation, reason)
-        .await?;
-    // What is reopened and not sent is stale after a while, and sent again then.
-    Ok(reopened && clients.queue.send(&[message.to_wire()]).await? == [true])
+        .await?
+    {
+        return Ok(false);
+    }
+    if clients.queue.send(&[message.to_wire()]).await? == [true] {
+        return Ok(true);
+    }
+    Err(CallError::nonsense(
+        "SendMessageBatch",
+        format!(
+            "SQS did not take the message of {}, which waits now: auditferry reconcile --repair sends it",
+            again.file.name
+        ),
+    ))
 }

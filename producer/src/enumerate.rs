@@ -1,6 +1,6 @@
 //! Which instances there are: members of the selected clusters, and the selected standalone instances.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use aws_sdk_rds::types::{DbCluster, DbInstance, Tag};
@@ -74,8 +74,8 @@ pub struct Fleet {
     pub problems: Vec<String>,
     /// Selected by `*` or a tag, but of an engine that has no such audit logs.
     pub other_engines: Vec<String>,
-    /// `DbiResourceId` of every instance that RDS has, selected or not.
-    pub existing: HashSet<String>,
+    /// Every instance that RDS has, selected or not, by its `DbiResourceId`.
+    pub existing: HashMap<String, Found>,
 }
 
 /// Asks RDS for everything, and selects.
@@ -151,9 +151,14 @@ fn select(
     instances: &Selection,
     region: &str,
 ) -> Fleet {
-    let existing = all_instances.iter().filter_map(DbInstance::dbi_resource_id);
+    let existing = all_instances.iter().filter_map(|instance| {
+        let own_name = instance.db_instance_identifier().unwrap_or_default();
+        let cluster = cluster_of(instance).unwrap_or(own_name);
+        let found = read(instance, cluster, region).ok()?;
+        Some((found.instance.resource_id.clone(), found))
+    });
     let mut fleet = Fleet {
-        existing: existing.map(str::to_owned).collect(),
+        existing: existing.collect(),
         ..Fleet::default()
     };
     let candidates = candidates(all_clusters, |cluster| {

@@ -41,6 +41,8 @@ pub struct Plan {
     pub resend: Vec<Resend>,
     /// Known, and finished under a name that another instance may have had by then.
     pub doubtful: Vec<Again>,
+    /// Whether a doubt could not be settled, since the listing says too little: then this was no look at the instance.
+    pub undecided: bool,
     /// Families whose watermark moves, and where to.
     pub watermarks: HashMap<Family, Timestamp>,
     /// Families that the listing or the table has.
@@ -80,24 +82,32 @@ pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing
     let mut seen = HashSet::new();
     let mut progress = Progress::default();
 
-    let last_look = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
+    // RDS sometimes gives an empty page; and numbers or rows that say nothing may hide what is unfinished.
+    let trusted =
+        !listing.empty_page && listing.unreadable.is_empty() && known.malformed.is_empty();
+    let last_look = last_look(known);
     let again = |row: &Row| doubtful(row, name, last_look) && listing.offers(&row.message.file);
     for row in &known.rows {
         let file = &row.message.file;
-        progress.add(file, row.state.finished() && !again(row), now);
-        // RDS is asked by name: a message with a former one is as good as lost, since workers give it back for ever.
-        let resend = if row.message.instance.name == name {
+        let (doubtful, again) = (doubtful(row, name, last_look), again(row));
+        let settled = row.state.finished() && !(doubtful && (again || !trusted));
+        progress.add(file, settled, now);
+        // RDS is asked by name: a message with a former one is as good as lost, since workers give it back for ever. One
+        // with the present name is sent at once, and then like any other.
+        let resend = if row.message.instance.name == name || row.resend_after.is_some() {
             stale(row, now, timing.resend_after)
         } else {
             resend(row, timing.resend_after)
         };
         plan.resend.extend(resend);
-        if again(row) {
+        if again {
             plan.doubtful.push(Again {
                 file: file.clone(),
                 generation: row.generation,
             });
-        } else if doubtful(row, name, last_look) {
+        } else if doubtful && !trusted {
+            plan.undecided = true;
+        } else if doubtful {
             plan.warnings.push(format!(
                 "{} was shipped when another instance may have been called {}, and RDS has it no more: {} may hold that \
                  one's log",
@@ -141,9 +151,6 @@ pub fn plan(name: &str, listing: &Listing, known: &Known, now: Timestamp, timing
         .extend(known.rows.iter().map(|row| row.message.file.family()));
     plan.families
         .extend(known.marks.iter().map(|mark| mark.family));
-    // RDS sometimes gives an empty page; and numbers or rows that say nothing may hide what is unfinished.
-    let trusted =
-        !listing.empty_page && listing.unreadable.is_empty() && known.malformed.is_empty();
     for family in plan.families.iter().filter(|_| trusted) {
         let mark = known.marks.iter().find(|mark| mark.family == *family);
         let reached = progress
@@ -215,6 +222,16 @@ fn doubtful(row: &Row, name: &str, last_look: Option<Timestamp>) -> bool {
         && row.message.file.version.size > 0
         && row.message.instance.name != name
         && row.finished_at >= since
+}
+
+/// Whether there is a doubt about any version, so that everything must be listed.
+pub(crate) fn any_doubtful(known: &Known, name: &str) -> bool {
+    let last_look = last_look(known);
+    known.rows.iter().any(|row| doubtful(row, name, last_look))
+}
+
+fn last_look(known: &Known) -> Option<Timestamp> {
+    known.marks.iter().map(|mark| mark.last_enumerated_at).max()
 }
 
 /// How far the versions of an instance are finished.
@@ -329,6 +346,9 @@ fn warnings(listing: &Listing, known: &Known, now: Timestamp) -> Vec<String> {
                 .map(|row| format!("the table was tampered with, watermarks stay: {row}")),
         )
         .collect();
+    if listing.empty_page && !listing.files.is_empty() {
+        warnings.push("RDS gave an empty page among others: watermarks stay".to_owned());
+    }
     if listing.files.is_empty() && listing.unreadable.is_empty() {
         warnings.push("auditing appears off: RDS lists no audit log file".to_owned());
     }
@@ -339,7 +359,7 @@ fn warnings(listing: &Listing, known: &Known, now: Timestamp) -> Vec<String> {
         let Version { last_written, size } = file.version;
         format!("{} rotated files cannot be told apart: LastWritten {last_written}, Size {size}; each distinct content is shipped", file.twins)
     }));
-    let last_enumerated_at = known.marks.iter().map(|mark| mark.last_enumerated_at).max();
+    let last_enumerated_at = last_look(known);
     let ahead: Vec<&LogFile> = listing
         .files
         .iter()

@@ -8,10 +8,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::archive::{Archive, Unfindable};
-use shared::aws::{CallError, Meaning};
-use shared::checkpoint::{Proof, Registered, Row, State};
+use shared::aws::CallError;
+use shared::checkpoint::{Malformed, Proof, Registered, Row, State};
 use shared::instance::Instance;
-use shared::listing::{self, Listing, says_later};
+use shared::listing::{self, Listing};
 use shared::log_file::{Beside, LogFile, Stripes};
 use shared::message::Message;
 
@@ -122,29 +122,25 @@ pub async fn reconcile(
         &clients.region,
     )
     .await?;
-    let (registered, _malformed) = clients.checkpoints.registered().await?;
-    let left: Vec<Instance> = registered
+    let (registered, malformed) = clients.checkpoints.registered().await?;
+    let mut left: Vec<Instance> = registered
         .iter()
-        .filter(|instance| !fleet.existing.contains(&instance.resource_id))
+        .filter(|instance| !fleet.existing.contains_key(&instance.resource_id))
         .map(left_behind)
-        .filter(|left| request.instance.is_empty() || left.is_one_of(&request.instance))
         .collect();
-    let asked_of_rds: Vec<String> = request
-        .instance
-        .iter()
-        .filter(|name| {
-            let name = std::slice::from_ref(*name);
-            !left.iter().any(|left| left.is_one_of(name))
-        })
-        .cloned()
-        .collect();
-    if request.instance.is_empty() || !asked_of_rds.is_empty() {
-        fleet.narrow(&asked_of_rds);
-    } else {
-        fleet.found.clear();
+    if !request.instance.is_empty() {
+        left.retain(|left| left.is_one_of(&request.instance));
+        // A name may mean one that is there and others that were: all are meant.
+        fleet.narrow(&request.instance);
+        fleet.problems.retain(|problem| {
+            !left
+                .iter()
+                .any(|left| problem.ends_with(&left.name) || problem.ends_with(&left.resource_id))
+        });
     }
+    let tampered = malformed.iter().map(Malformed::to_string);
     let mut all = Reconciliation {
-        failures: fleet.problems,
+        failures: fleet.problems.into_iter().chain(tampered).collect(),
         ..Reconciliation::default()
     };
     let present = fleet.found.into_iter().map(|found| (found.instance, true));
@@ -156,21 +152,24 @@ pub async fn reconcile(
                 archive,
                 settings,
                 instance: &instance,
+                present,
                 since: since(request),
                 repair: request.repair,
             };
-            (instance.name.clone(), one.reconcile(present).await)
+            let mut outcome = Outcome::default();
+            let done = one.reconcile(&mut outcome).await;
+            // What was mended until then is told as well.
+            let failed = done.err().map(|error| error.to_string());
+            outcome.failures.extend(failed);
+            (instance.name.clone(), outcome)
         })
         .buffer_unordered(INSTANCES);
     while let Some((name, outcome)) = each.next().await {
-        match outcome {
-            Ok((compared, discrepancies)) => {
-                all.compared += compared;
-                all.discrepancies.extend(discrepancies);
-            }
-            Err(error) if error.meaning() == Meaning::Environment => return Err(error),
-            Err(error) => all.failures.push(format!("{name}: {error}")),
-        }
+        all.compared += outcome.compared;
+        all.discrepancies.extend(outcome.discrepancies);
+        let failures = outcome.failures.into_iter();
+        all.failures
+            .extend(failures.map(|why| format!("{name}: {why}")));
     }
     all.discrepancies.sort_by(|a, b| {
         (&a.instance, &a.last_written, &a.file).cmp(&(&b.instance, &b.last_written, &b.file))
@@ -178,10 +177,15 @@ pub async fn reconcile(
     Ok(all)
 }
 
+fn quiet_for(last_written: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(last_written)).unwrap_or_default()
+}
+
 fn since(request: &Request) -> Timestamp {
-    request
+    let since = request
         .since
-        .unwrap_or_else(|| Timestamp::now() - LOOK_BACK)
+        .unwrap_or_else(|| Timestamp::now() - LOOK_BACK);
+    since.max(Timestamp::UNIX_EPOCH + OPEN_FOR)
 }
 
 /// An instance that RDS has no more, as far as the table remembers it.
@@ -195,12 +199,22 @@ fn left_behind(registered: &Registered) -> Instance {
     }
 }
 
+/// What came of one instance.
+#[derive(Debug, Default)]
+struct Outcome {
+    compared: usize,
+    discrepancies: Vec<Discrepancy>,
+    failures: Vec<String>,
+}
+
 /// One instance's turn.
 struct One<'a> {
     clients: &'a Clients,
     archive: &'a Archive,
     settings: &'a Enumeration,
     instance: &'a Instance,
+    /// Whether RDS still has it.
+    present: bool,
     since: Timestamp,
     repair: bool,
 }
@@ -214,14 +228,23 @@ struct Compared {
 }
 
 impl One<'_> {
-    /// How many versions were compared, and which of them are not everywhere where they should be.
-    async fn reconcile(&self, present: bool) -> Result<(usize, Vec<Discrepancy>), CallError> {
+    /// Adds how many versions were compared, and which of them are not everywhere where they should be.
+    async fn reconcile(&self, outcome: &mut Outcome) -> Result<(), CallError> {
         let known = self
             .clients
             .checkpoints
             .known_since(&self.instance.resource_id, Some(self.since))
             .await?;
-        let listing = if present { self.list().await? } else { None };
+        outcome.failures.extend(known.malformed.iter().cloned());
+        let listing = match self.list().await {
+            Ok(listing) => listing,
+            Err(why) => {
+                outcome
+                    .failures
+                    .push(format!("compared without RDS: {why}"));
+                None
+            }
+        };
         let now = Timestamp::now();
         let mut versions: Vec<(Message, Option<Row>)> = Vec::new();
         if let Some(listing) = &listing {
@@ -233,7 +256,7 @@ impl One<'_> {
             let unknown = listing.files.iter().filter(|file| {
                 let last_written = file.version.last_written;
                 last_written >= self.since
-                    && looked_at.is_none_or(|at| at >= last_written + settle)
+                    && looked_at.is_none_or(|at| quiet_for(last_written, at) >= settle)
                     && stripes.due(file, now, settle)
                     && rows.covering(file).is_none()
                     && seen.insert(file.sort_key())
@@ -244,18 +267,17 @@ impl One<'_> {
         let recent = |row: &Row| row.message.file.version.last_written >= self.since;
         let rows = known.rows.into_iter().filter(recent);
         versions.extend(rows.map(|row| (row.message.clone(), Some(row))));
-        let compared = versions.len();
+        outcome.compared = versions.len();
         let found: Vec<Compared> = stream::iter(versions)
             .map(async |(message, row)| self.compare(message, row, listing.as_ref(), now).await)
             .buffer_unordered(OBJECTS)
             .try_filter_map(async |compared| Ok(compared))
             .try_collect()
             .await?;
-        let mut discrepancies = Vec::new();
         for found in found {
             let repaired = self.repair && self.repair(&found, now).await?;
             let file = found.message.file;
-            discrepancies.push(Discrepancy {
+            outcome.discrepancies.push(Discrepancy {
                 instance: self.instance.name.clone(),
                 resource_id: self.instance.resource_id.clone(),
                 file: file.name,
@@ -266,7 +288,7 @@ impl One<'_> {
                 repaired,
             });
         }
-        Ok((compared, discrepancies))
+        Ok(())
     }
 
     /// Versions that only the archive knows.
@@ -316,13 +338,17 @@ impl One<'_> {
         Ok(orphans)
     }
 
-    /// What RDS lists; `None` if it says nothing that could be relied on.
-    async fn list(&self) -> Result<Option<Listing>, CallError> {
-        match listing::list(&self.clients.rds, &self.instance.name, None).await {
-            Ok(listing) => Ok(Some(listing)),
-            Err(error) if says_later(&error) => Ok(None),
-            Err(error) => Err(error),
+    /// What RDS lists; `None` if RDS has the instance no more. `Err`: nothing that could be relied on.
+    async fn list(&self) -> Result<Option<Listing>, String> {
+        if !self.present {
+            return Ok(None);
         }
+        let listing = listing::list(&self.clients.rds, &self.instance.name, None).await;
+        let listing = listing.map_err(|error| error.to_string())?;
+        if listing.empty_page || !listing.unreadable.is_empty() {
+            return Err("its listing has an empty page, or entries that cannot be read".to_owned());
+        }
+        Ok(Some(listing))
     }
 
     /// With the instance's present name, by which RDS must be asked.
@@ -340,8 +366,11 @@ impl One<'_> {
         listing: Option<&Listing>,
         now: Timestamp,
     ) -> Result<Option<Compared>, CallError> {
-        let archived = self.archived(&message, row.as_ref()).await?;
-        let listed = listing.is_some_and(|listing| listing.offers(&message.file));
+        let archived = self.archived(&message.file, row.as_ref()).await?;
+        let listed = match listing {
+            Some(listing) => Some(listing.offers(&message.file)),
+            None => (!self.present).then_some(false),
+        };
         let overdue = row
             .as_ref()
             .is_some_and(|row| stale(row, now, self.settings.resend_after).is_some());
@@ -360,17 +389,21 @@ impl One<'_> {
     /// What the archive proves of a version; `None` if it lacks it.
     async fn archived(
         &self,
-        message: &Message,
+        file: &LogFile,
         row: Option<&Row>,
     ) -> Result<Option<Proof>, CallError> {
         let complete = row.filter(|row| row.state == State::Complete);
         let Some(row) = complete else {
-            return match self.archive.find(message).await {
+            // By the present name: what stands under a former one may be another's.
+            return match self.archive.find(&self.message(file)).await {
                 Ok(proof) => Ok(proof),
                 Err(Unfindable::Rejected(_)) => Ok(None),
                 Err(Unfindable::Call(error)) => Err(error),
             };
         };
+        if row.keys.is_empty() && file.version.size > 0 {
+            return Ok(None);
+        }
         // Its own word for where it is; an empty file is nowhere.
         for key in &row.keys {
             let archived = self.archive.head(key).await?;
@@ -406,6 +439,8 @@ impl One<'_> {
                 return Ok(true);
             }
             (Finding::Stored, None) | (Finding::Lost, _) => return Ok(false),
+            // Nobody can download them; another instance may have the name.
+            _ if !self.present => return Ok(false),
             (Finding::Unrecorded, _) => {
                 let send = vec![file];
                 return self
@@ -441,11 +476,11 @@ impl One<'_> {
 }
 
 /// What is wrong, from what the table says (state, and whether an operator dismissed it), whether the archive has the
-/// version, whether RDS offers it, and whether its message may be lost.
+/// version, whether RDS offers it (`None`: nobody knows), and whether its message may be lost.
 fn judge(
     state: Option<(State, bool)>,
     archived: bool,
-    listed: bool,
+    listed: Option<bool>,
     overdue: bool,
 ) -> Option<Finding> {
     let Some((state, dismissed)) = state else {
@@ -457,8 +492,13 @@ fn judge(
     };
     match state {
         State::Complete if archived => None,
-        State::Complete if listed => Some(Finding::Missing),
-        State::Complete => Some(Finding::Lost),
+        State::Complete => listed.map(|listed| {
+            if listed {
+                Finding::Missing
+            } else {
+                Finding::Lost
+            }
+        }),
         // On its way: a worker may be about to record it.
         State::Queued | State::Leased if !overdue => None,
         State::Queued | State::Leased | State::Quarantined | State::Gone if archived => {
@@ -467,7 +507,7 @@ fn judge(
         State::Queued | State::Leased => Some(Finding::Waiting),
         State::Quarantined => None, // told by status
         // An operator's word stands, unless there is proof.
-        State::Gone => (listed && !dismissed).then_some(Finding::Back),
+        State::Gone => (listed == Some(true) && !dismissed).then_some(Finding::Back),
     }
 }
 
@@ -502,8 +542,12 @@ mod tests {
             (kept(Leased), false, false, true, Some(Waiting)),
             (kept(Leased), false, true, false, None),
         ] {
-            let found = judge(state, archived, listed, overdue);
+            let found = judge(state, archived, Some(listed), overdue);
             assert_eq!(found, expected, "{state:?} {archived} {listed} {overdue}");
+        }
+        // What RDS has is not known: then nothing is lost, and nothing back.
+        for state in [kept(Complete), kept(Gone)] {
+            assert_eq!(judge(state, false, None, false), None);
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::config::{Clients, Enumeration};
 use crate::enqueue::{enqueue, ship_again};
 use crate::enumerate::{Found, enumerate};
-use crate::plan::{Plan, Timing, backfill, plan};
+use crate::plan::{Plan, Timing, any_doubtful, backfill, plan};
 use crate::vanished;
 
 /// Instances at a time; `DescribeDBLogFiles` is throttled per account and region.
@@ -102,7 +102,8 @@ pub async fn run_once(
     )
     .await?;
     let vanished = match window {
-        Window::New => match vanished::account_for(&clients.checkpoints, &fleet, dry_run).await {
+        Window::New => match vanished::account_for(&clients.checkpoints, &mut fleet, dry_run).await
+        {
             // The instances that are there need not wait for it.
             Err(error) if error.meaning() != Meaning::Environment => {
                 let unknown = format!("failed to enumerate what has vanished: {error}");
@@ -205,7 +206,11 @@ async fn run_instance(
     };
     let known = known.map_err(Failure::Shared)?;
     let listing = match window {
-        Window::New => list(clients, &instance.name, known.since(timing.overlap)).await,
+        Window::New => {
+            let since = known.since(timing.overlap);
+            let since = since.filter(|_| !any_doubtful(&known, &instance.name));
+            list(clients, &instance.name, since).await
+        }
         Window::Past(range, _) => {
             listing::list(&clients.rds, &instance.name, Some(*range.start())).await
         }
@@ -227,7 +232,7 @@ async fn run_instance(
     }
     if dry_run {
         report.sent = plan.send.len();
-        report.resent = plan.resend.len();
+        report.resent = plan.resend.len() + plan.doubtful.len();
         report.due = plan.send.iter().map(|file| file.name.clone()).collect();
         return Ok(report);
     }
@@ -236,13 +241,15 @@ async fn run_instance(
         .map_err(Failure::Shared)?;
     (report.sent, report.resent) = (sent.new, sent.again);
     for again in &plan.doubtful {
-        let name = &again.file.name;
-        report.warnings.push(format!(
-            "{name} was shipped when another instance may have had this one's name: shipping it again"
-        ));
         let why = "another instance may have had the name";
         let shipped = ship_again(clients, instance, again, why).await;
-        report.resent += usize::from(shipped.map_err(Failure::Shared)?);
+        if shipped.map_err(Failure::Shared)? {
+            report.resent += 1;
+            report.warnings.push(format!(
+                "{} was shipped when another instance may have had this one's name: shipping it again",
+                again.file.name
+            ));
+        }
     }
     if sent.refused > 0 {
         report.error = Some(format!("SQS did not take {} messages", sent.refused));
@@ -308,7 +315,7 @@ fn marks(found: &Found, known: &Known, plan: &Plan, now: Timestamp, listed: usiz
         watermark: None,
         last_processed_at: None,
         last_enumerated_at: last_look
-            .filter(|_| listed == 0 && had_files)
+            .filter(|_| (listed == 0 && had_files) || plan.undecided)
             .unwrap_or(now),
         listed: listed as u64,
     };

@@ -219,7 +219,13 @@ impl Checkpoints {
 
     /// Reads an instance's watermarks and its versions back to the earliest watermark less `overlap`.
     pub async fn known(&self, resource_id: &str, overlap: Duration) -> Result<Known, CallError> {
-        self.known_until(resource_id, |known| known.since(overlap))
+        self.known_until(resource_id, |_row| true, |known| known.since(overlap))
+            .await
+    }
+
+    /// Reads an instance's watermarks and all its versions that are not finished.
+    pub async fn unfinished(&self, resource_id: &str) -> Result<Known, CallError> {
+        self.known_until(resource_id, |row| !row.state.finished(), |_known| None)
             .await
     }
 
@@ -229,13 +235,15 @@ impl Checkpoints {
         resource_id: &str,
         since: Option<Timestamp>,
     ) -> Result<Known, CallError> {
-        self.known_until(resource_id, |_known| since).await
+        self.known_until(resource_id, |_row| true, |_known| since)
+            .await
     }
 
     /// Reads newest first, until the versions are older than what `until` says.
     async fn known_until(
         &self,
         resource_id: &str,
+        wanted: impl Fn(&Row) -> bool,
         until: impl Fn(&Known) -> Option<Timestamp>,
     ) -> Result<Known, CallError> {
         let mut known = Known::default();
@@ -245,7 +253,7 @@ impl Checkpoints {
             for item in page.items() {
                 match read(item) {
                     Ok(Some(Entry::Mark(mark))) => known.marks.push(mark),
-                    Ok(Some(Entry::Row(row))) => known.rows.push(row),
+                    Ok(Some(Entry::Row(row))) => known.rows.extend(Some(row).filter(&wanted)),
                     Ok(Some(Entry::Instance(_)) | None) => {}
                     Err(malformed) => known.malformed.push(malformed.to_string()),
                 }

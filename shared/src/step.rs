@@ -48,7 +48,7 @@ pub enum Step {
     Requeue,
     /// Operator: a row becomes Gone, with a reason.
     Dismiss,
-    /// Operator: a finished row becomes Queued, since the archive lacks what RDS has.
+    /// Producer and operator: a finished row becomes Queued, since the archive lacks what RDS has, or may lack it.
     Reopen,
 }
 

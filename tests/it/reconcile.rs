@@ -258,3 +258,32 @@ async fn an_unknown_instance_is_named_and_a_missing_bucket_ends_it() -> anyhow::
     assert_eq!(ended.code(), Some(1));
     Ok(())
 }
+
+#[tokio::test]
+async fn what_rds_does_not_say_for_certain_is_neither_lost_nor_clean() -> anyhow::Result<()> {
+    let world = shipped().await?;
+    delete_object(&world, KEY).await?;
+    world.rds.set_instance_status(INSTANCE, "creating");
+    let (code, said) = reconcile(&world, &["--repair"]).await?;
+    assert_eq!((code, findings(&said)), (Some(1), vec![]), "{said:#}");
+    let failure = said["failures"][0].to_string();
+    assert!(failure.contains("compared without RDS"), "{failure}");
+    world.rds.set_instance_status(INSTANCE, "available");
+    is_mended(&world, "missing").await
+}
+
+#[tokio::test]
+async fn an_instance_and_one_that_had_its_name_are_both_compared() -> anyhow::Result<()> {
+    let world = shipped().await?;
+    world.rds.remove_instance(INSTANCE);
+    world.add_instance(INSTANCE, Some(CLUSTER), "aurora-mysql", &[]);
+    let another = FILE.replace("12-00", "12-30");
+    world
+        .rds
+        .put_file(INSTANCE, &another, log(2, 500), NOON + 30 * MINUTE);
+    world.enumerate().await?;
+    world.work().await?;
+    let (code, said) = reconcile(&world, &["--instance", INSTANCE]).await?;
+    assert_eq!((code, &said["compared"]), (Some(0), &json!(2)), "{said:#}");
+    Ok(())
+}

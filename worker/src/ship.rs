@@ -109,8 +109,8 @@ async fn ship_message(
                 .await?;
             return Ok(Outcome::Settled);
         }
-        // No row can be made of it.
-        Err(error) if error.meaning() == Meaning::Refused => {
+        // No row can be made of it. Other refusals may be a proxy's, or of a wrong endpoint, and are no fault of the message.
+        Err(error) if error.code() == Some("ValidationException") => {
             return to_dead_letters(cx, delivery, &error.to_string()).await;
         }
         Err(error) => {

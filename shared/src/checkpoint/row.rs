@@ -81,7 +81,7 @@ pub struct Row {
     pub message: Message,
     /// Where it stands.
     pub state: State,
-    /// Rises with every claim and requeue; writes of an older generation are refused.
+    /// Rises with every claim, requeue, dismissal and reopening; writes of an older generation are refused.
     pub generation: u64,
     /// Claims since it was queued or requeued, but those that the environment's faults undid.
     pub attempts: u32,

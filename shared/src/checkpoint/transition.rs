@@ -6,8 +6,9 @@
 //!                                     └── requeue: generation+1 ── Quarantined ◄───────┘ DLQ copy first, then the row
 //! ```
 //!
-//! Beside these, an operator may dismiss what is not complete (it is Gone then, with the reason given), and have a version
-//! that is Complete or Gone shipped again (reopen: generation+1, Queued), since RDS has it and the archive does not.
+//! Beside these, an operator may dismiss what is not complete: it is Gone then, with the reason given. And an operator or the
+//! producer may have a version shipped again that is Complete or Gone (reopen: generation+1, Queued), since RDS has it and
+//! the archive does not, or may not.
 
 use std::time::Duration;
 
@@ -262,7 +263,8 @@ pub fn reopened(generation: u64, now: Timestamp, reason: &str) -> Transition {
     Transition {
         step: Step::Reopen,
         update: "SET #state = :queued, #queued_at = :now, #generation = #generation + :one, #attempts = :zero, \
-                 #reason = :reason REMOVE #resend_after, #gone_at, #dismissed_at, #completed_at"
+                 #reason = :reason REMOVE #resend_after, #gone_at, #dismissed_at, #completed_at, \
+                 #key, #more_keys, #etag, #sha256, #raw_bytes, #lines, #stored_bytes"
             .to_owned(),
         condition: Some(AS_COMPARED),
         values: vec![

@@ -167,3 +167,53 @@ async fn a_log_that_an_instance_which_took_over_the_name_does_not_have_is_not_gi
     assert_eq!(world.version_row(FILE).await?["state"], "Complete");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_instance_that_was_selected_by_a_former_name_is_still_enumerated() -> anyhow::Result<()>
+{
+    let mut world = World::new().await?;
+    world.expect_error("gone, evidence is lost");
+    let enumerate = async |world: &World| {
+        let named = [("CLUSTERS", ""), ("INSTANCES", "legacy")];
+        let ended = world
+            .auditferry_with(&["enumerate", "--json"], &named)
+            .await?;
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        ended.json()
+    };
+    let file = "audit/server_audit.log.1";
+    world.add_mariadb("legacy");
+    world.rds.put_file("legacy", file, "of the old one\n", NOON);
+    assert_eq!(enumerate(&world).await?["sent"], 1);
+    // A switchover: the new one has the name, and with it the place in the selection.
+    world.rds.rename_instance("legacy", "legacy-old1");
+    world.add_mariadb("legacy");
+    world
+        .rds
+        .put_file("legacy", file, "of the new one\n", NOON + MINUTE);
+    world.work().await?;
+    assert_eq!(world.version_row(file).await?["state"], "Gone");
+
+    // And again, as long as it is there.
+    for _ in 0..2 {
+        let summary = enumerate(&world).await?;
+        assert_eq!(
+            summary["instances"][1]["instance"], "legacy-old1",
+            "{summary:#}"
+        );
+        world.work().await?;
+    }
+    let objects = world.objects().await?;
+    for (instance, content) in [
+        ("legacy-old1", "of the old one\n"),
+        ("legacy", "of the new one\n"),
+    ] {
+        let at = format!("{instance}/audit/2024/10/01/12/{instance}/server_audit.log.");
+        let found = objects.iter().find(|(key, _)| key.starts_with(&at));
+        assert_eq!(
+            found.map(|(_, object)| object.raw.as_slice()),
+            Some(content.as_bytes())
+        );
+    }
+    Ok(())
+}
