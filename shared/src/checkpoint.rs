@@ -404,34 +404,4 @@ fn malformed(error: Malformed) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::log_file::Family;
-
-    #[test]
-    fn watermarks_say_from_when_on_rows_are_known() {
-        let mark = |watermark: Option<i64>| Mark {
-            resource_id: String::new(),
-            instance: String::new(),
-            cluster: String::new(),
-            family: Family::Other,
-            watermark: watermark.map(|ms| Timestamp::from_millisecond(ms).unwrap()),
-            last_processed_at: None,
-            last_enumerated_at: Timestamp::UNIX_EPOCH,
-            listed: 0,
-        };
-        let since = |marks: &[Option<i64>]| {
-            let known = Known {
-                marks: marks.iter().map(|ms| mark(*ms)).collect(),
-                ..Known::default()
-            };
-            known
-                .since(Duration::from_secs(1))
-                .map(Timestamp::as_millisecond)
-        };
-        assert_eq!(since(&[]), None);
-        assert_eq!(since(&[Some(9000)]), Some(8000));
-        assert_eq!(since(&[Some(9000), Some(5000)]), Some(4000));
-        assert_eq!(since(&[Some(9000), None]), None);
-    }
-}
+mod tests;

@@ -522,3 +522,124 @@ fn what_was_shipped_while_another_instance_may_have_had_the_name_is_shipped_agai
         assert_eq!(said, expected, "{state}: {:?}", plan.warnings);
     }
 }
+
+#[test]
+fn a_message_with_a_former_name_is_sent_again_at_once_and_then_like_any_other() {
+    let waiting = |resend_after, name: &str| {
+        let mut row = row(file("a", 60, 1), State::Queued);
+        row.message.instance.name = name.to_owned();
+        Row {
+            queued_at: Some(at(10)),
+            resend_after,
+            ..row
+        }
+    };
+    let half_an_hour = Some(Duration::from_mins(30));
+    for (resend_after, name, expected) in [
+        (None, "old", 1),
+        (None, "a", 0),
+        (half_an_hour, "old", 0),
+        (Some(Duration::from_mins(5)), "old", 1),
+    ] {
+        let plan = planned(vec![], vec![waiting(resend_after, name)], vec![]);
+        assert_eq!(plan.resend.len(), expected, "{resend_after:?} {name}");
+    }
+}
+
+#[test]
+fn what_was_listed_at_the_edge_of_what_rows_are_known_of_is_sent() {
+    // Known from the watermark less a quarter of an hour on: 115 minutes before noon.
+    let marks = || vec![mark(Family::Other, Some(100), 10)];
+    let at_the_edge = planned(vec![file("a", 115, 1)], vec![], marks());
+    let before = planned(vec![file("a", 116, 1)], vec![], marks());
+    assert_eq!((at_the_edge.send.len(), before.send.len()), (1, 0));
+}
+
+#[test]
+fn each_family_has_a_watermark_of_its_own() {
+    let rows = vec![row(file("a", 90, 1), State::Complete)];
+    let marks = vec![
+        mark(Family::Aurora, Some(10), 10),
+        mark(Family::Other, Some(100), 10),
+    ];
+    let plan = planned(vec![file("a", 90, 1)], rows, marks);
+    assert_eq!(plan.watermarks, HashMap::from([(Family::Other, at(90))]));
+    // Where it stands already, it does not move.
+    let rows = vec![row(file("a", 100, 1), State::Complete)];
+    let marks = vec![mark(Family::Other, Some(100), 10)];
+    let plan = planned(vec![file("a", 100, 1)], rows, marks);
+    assert_eq!(plan.watermarks, HashMap::new());
+}
+
+#[test]
+fn a_row_of_more_twins_stands_for_fewer() {
+    let twins = |twins| LogFile {
+        twins,
+        ..file("server_audit.log.1", 60, 5)
+    };
+    for known in [vec![1, 3], vec![3, 1], vec![2, 3, 1]] {
+        let rows: Vec<Row> = known
+            .iter()
+            .map(|count| row(twins(*count), State::Complete))
+            .collect();
+        let rows = Rows::of(&rows);
+        for (listed, covered) in [(1, true), (2, true), (3, true), (4, false)] {
+            assert_eq!(
+                rows.covering(&twins(listed)).is_some(),
+                covered,
+                "{known:?} {listed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_doubt_that_an_empty_page_leaves_open_holds_the_watermark() {
+    let aurora = file("audit.log.0.2024-10-01-11-00.0", 60, 9);
+    let mut doubted = row(aurora, State::Complete);
+    doubted.message.instance.name = "old".to_owned();
+    doubted.finished_at = Some(at(5));
+    let known = Known {
+        rows: vec![doubted],
+        marks: vec![mark(Family::Aurora, Some(90), 15)],
+        ..Known::default()
+    };
+    for (empty_page, undecided) in [(true, true), (false, false)] {
+        let listing = Listing {
+            files: vec![active()],
+            empty_page,
+            ..Listing::default()
+        };
+        let plan = plan("a", &listing, &known, at(0), TIMING);
+        assert_eq!((plan.undecided, plan.doubtful.len()), (undecided, 0));
+        assert_eq!(plan.watermarks.is_empty(), undecided);
+    }
+}
+
+#[test]
+fn a_time_is_in_the_future_a_quarter_of_an_hour_from_now() {
+    for (minutes, said) in [(15, false), (16, true)] {
+        let plan = planned(vec![file("a", -minutes, 1)], vec![], vec![]);
+        let warned = plan
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("in the future"));
+        assert_eq!(warned, said, "{:?}", plan.warnings);
+    }
+}
+
+#[test]
+fn rotated_files_may_be_missing_only_if_the_oldest_is_younger_than_the_last_look() {
+    for (oldest, said) in [(11, false), (10, false), (9, true)] {
+        let listed = vec![file("server_audit.log.1", oldest, 5)];
+        let plan = planned(
+            listed,
+            vec![],
+            vec![mark(Family::ServerAudit, Some(300), 10)],
+        );
+        let warned = plan.warnings.iter().any(|warning| {
+            warning.contains("come and gone unseen") || warning.contains("possible gap")
+        });
+        assert_eq!(warned, said, "{oldest}: {:?}", plan.warnings);
+    }
+}

@@ -253,7 +253,38 @@ fn files() -> impl Strategy<Value = LogFile> {
     (names(), NOON..NOON + 3, 0..3_i64).prop_map(|(name, at, size)| file(&name, at, size))
 }
 
+#[test]
+fn a_key_may_be_as_long_as_s3_takes_and_no_longer() {
+    let key = |length: usize| {
+        let file = file(&format!("audit/{}", "x".repeat(length)), NOON, 1);
+        file.object_key("", &instance("c", "i"), KeyForm::Plain, "gz")
+    };
+    let longest = (1..1024).rev().find_map(|length| key(length).ok());
+    assert_eq!(longest.map(|key| key.len()), Some(1024));
+}
+
 proptest! {
+    #[test]
+    fn the_file_of_a_key_is_found_again(file in files(), x in "[ab]") {
+        let instance = instance("c", &x);
+        for form in [KeyForm::Plain, KeyForm::Versioned] {
+            let Ok(key) = file.object_key("p/", &instance, form, "gz") else { continue };
+            let found = LogFile::of_key(&key, "p/", &instance, file.version);
+            let same = |found: &LogFile| {
+                found.sort_key() == file.sort_key() || {
+                    // Of names that end like a version, another may have the key just as well.
+                    let again = [KeyForm::Plain, KeyForm::Versioned];
+                    again.iter().any(|form| found.object_key("p/", &instance, *form, "gz").as_ref() == Ok(&key))
+                }
+            };
+            prop_assert!(found.as_ref().is_some_and(same), "{} {:?}", key, found);
+            let other = Version::new(NOON + 10, 10).unwrap();
+            let aurora = matches!(Name::parse(&file.name), Name::Aurora { .. });
+            let of_other = LogFile::of_key(&key, "p/", &instance, other);
+            prop_assert!(aurora || of_other.is_none(), "{} {:?}", key, of_other);
+        }
+    }
+
     #[test]
     fn no_name_panics_and_every_key_stays_inside_the_prefix(
         file in files(), cluster in "\\PC{0,8}|\\.\\.|[a-z]+", name in "\\PC{0,8}|[a-z/]+",
