@@ -8,8 +8,8 @@
 //! 1. The object key is a pure function of the log file; uploads are compare-and-swap, so versions only increase.
 //! 2. A message is deleted only after Complete or Gone is in the checkpoint table, or its copy is a dead letter.
 //! 3. No log file is ever whole in memory or on disk.
-//! 4. Nothing but `message.rs` and `checkpoint.rs` says how things are stored between processes.
-//! 5. Only `config.rs` files read the environment, and only `aws.rs` builds clients.
+//! 4. Nothing but `message.rs`, `checkpoint.rs` and `archive.rs` says how things are stored between processes.
+//! 5. Only `config.rs` files read settings from the environment, and only `aws.rs` builds clients of AWS.
 
 // Start here: what a log file is, and from that its object key and table key.
 pub mod log_file;
