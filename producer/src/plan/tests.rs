@@ -479,6 +479,8 @@ fn what_was_shipped_while_another_instance_may_have_had_the_name_is_shipped_agai
         dismissed_at: Some(at(1)),
         ..finished(State::Gone, 5, "old")
     };
+    let mut empty = finished(State::Complete, 5, "old");
+    empty.message.file.version.size = 0;
     // Last enumerated a quarter of an hour before noon, within another quarter.
     for (row, expected) in [
         (finished(State::Complete, 5, "old"), true),
@@ -488,8 +490,15 @@ fn what_was_shipped_while_another_instance_may_have_had_the_name_is_shipped_agai
         (finished(State::Complete, 5, "a"), false),
         (finished(State::Queued, 5, "old"), false),
         (dismissed, false),
+        (empty, false),
     ] {
         let state = row.state;
+        let known = Known {
+            rows: vec![row.clone()],
+            marks: vec![mark(Family::Aurora, Some(90), 15)],
+            ..Known::default()
+        };
+        assert_eq!(any_doubtful(&known, "a"), expected, "{state}");
         let marks = vec![mark(Family::Aurora, Some(90), 15)];
         let grown = LogFile {
             version: Version {
