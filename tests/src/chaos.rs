@@ -21,15 +21,14 @@ mod tally;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use self::play::Play;
 use self::script::Script;
 pub use self::tally::Tally;
-use crate::programs;
 use crate::stack::Stack;
+use crate::{programs, proof};
 
 /// Plays the script of a seed in a world of its own, lets everything settle, and holds that nothing is lost or doubled.
 pub async fn run(stack: &Stack, seed: u64) -> anyhow::Result<Tally> {
@@ -55,18 +54,11 @@ pub async fn run(stack: &Stack, seed: u64) -> anyhow::Result<Tally> {
     }
 }
 
-/// Where results are kept that somebody may want to look at later.
-pub fn proof() -> anyhow::Result<PathBuf> {
-    let programs = programs::folder()?;
-    let target = programs.parent().context("the programs are in a folder")?;
-    let folder = target.join("proof");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    Ok(folder)
-}
-
 /// Keeps what the programs have said; where.
 fn keep(script: &Script, said: &str, error: &anyhow::Error) -> anyhow::Result<String> {
-    let path = proof()?.join(format!("chaos-{}.log", script.seed));
+    let folder = proof::folder();
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("chaos-{}.log", script.seed));
     let mut text = String::new();
     write!(text, "{script}\n{said}\n{error:#}\n")?;
     fs::write(&path, text)?;

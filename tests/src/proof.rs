@@ -42,7 +42,7 @@ pub fn read() -> anyhow::Result<BTreeMap<String, Figures>> {
     Ok(areas)
 }
 
-/// Of the repository whose tests these are, wherever cargo builds.
-fn folder() -> PathBuf {
+/// Where it is kept, and logs of runs that failed: in the repository whose tests these are, wherever cargo builds.
+pub fn folder() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/proof")).to_owned()
 }
