@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{
-    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
-    SendMessageBatchRequestEntry,
+    BatchResultErrorEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use jiff::Timestamp;
 
@@ -228,6 +228,36 @@ impl Queue {
             .map_err(|error| CallError::new("DeleteMessage", &error))
     }
 
+    /// Deletes at most ten messages in one request; which of them, in order, SQS did not delete, and why.
+    pub async fn delete_batch(
+        &self,
+        receipts: &[String],
+    ) -> Result<Vec<Option<CallError>>, CallError> {
+        const OPERATION: &str = "DeleteMessageBatch";
+        let entries = receipts.iter().enumerate().map(|(index, receipt)| {
+            let entry = DeleteMessageBatchRequestEntry::builder();
+            let entry = entry.id(index.to_string()).receipt_handle(receipt);
+            entry.build().expect("id and receipt are set")
+        });
+        let request = self.sqs.delete_message_batch().queue_url(&self.url);
+        let request = request.set_entries(Some(entries.collect()));
+        let answer = step::take(Step::Delete, request.send())
+            .await
+            .map_err(|error| CallError::new(OPERATION, &error))?;
+        let left = receipts.iter().enumerate().map(|(index, _)| {
+            let id = index.to_string();
+            if answer.successful().iter().any(|entry| entry.id() == id) {
+                return None;
+            }
+            let failed = answer.failed().iter().find(|entry| entry.id() == id);
+            Some(failed.map_or_else(
+                || CallError::nonsense(OPERATION, "nothing about one of its messages"),
+                |failed| failed_entry(OPERATION, failed),
+            ))
+        });
+        Ok(left.collect())
+    }
+
     /// How many messages it holds.
     pub async fn depth(&self) -> Result<Depth, CallError> {
         use QueueAttributeName::{
@@ -257,6 +287,13 @@ impl Queue {
             delayed: figure(&Delayed)?,
         })
     }
+}
+
+/// What an entry of a batch has come to, with the status that the request would have had alone.
+fn failed_entry(operation: &'static str, failed: &BatchResultErrorEntry) -> CallError {
+    let status = if failed.sender_fault() { 400 } else { 500 };
+    let detail = failed.message().unwrap_or_else(|| failed.code());
+    CallError::from_parts(operation, status, Some(failed.code().to_owned()), detail)
 }
 
 /// Whole seconds, rounded up, as far as SQS accepts them.

@@ -38,13 +38,9 @@ impl Codec {
         }
     }
 
-    /// The level that makes storing a log for a year cheapest: storage then costs far more than CPU.
-    pub fn default_level(self) -> i32 {
-        match self {
-            Self::Gzip => 8,
-            Self::Zstd => 10,
-        }
-    }
+    /// The level that stores least for a tolerable time: a log that is kept for a year costs far more to store than to
+    /// compress. gzip has nothing smaller; zstd would go on shrinking, and take longer than what people run today.
+    pub const DEFAULT_LEVEL: i32 = 8;
 
     /// The levels that it has.
     pub fn levels(self) -> std::ops::RangeInclusive<i32> {
@@ -55,13 +51,13 @@ impl Codec {
         }
     }
 
-    /// Bytes of working memory of one encoder at `level`, rounded up.
+    /// Bytes of working memory of one encoder at `level`, measured and rounded up.
     pub fn memory(self, level: i32) -> u64 {
         const MIB: u64 = 1 << 20;
         match (self, level) {
             (Self::Gzip, _) => MIB,
-            (Self::Zstd, ..=4) => 8 * MIB,
-            (Self::Zstd, 5..=12) => 32 * MIB,
+            (Self::Zstd, ..=8) => 8 * MIB,
+            (Self::Zstd, 9..=11) => 26 * MIB,
             (Self::Zstd, _) => 96 * MIB,
         }
     }
@@ -79,16 +75,19 @@ enum Encoder {
 }
 
 impl Compressor {
-    /// Starts a stream. gzip headers carry no time and no name, so that equal input gives equal output.
-    pub fn new(codec: Codec, level: i32) -> io::Result<Self> {
+    /// Starts a stream of exactly `size` bytes, whose output collects in `output`, which is empty. gzip headers carry no
+    /// time and no name, so that equal input gives equal output.
+    pub fn new(codec: Codec, level: i32, size: u64, output: Vec<u8>) -> io::Result<Self> {
         let encoder = match codec {
             Codec::Gzip => {
                 let level = Compression::new(u32::try_from(level).unwrap_or_default());
-                Encoder::Gzip(GzBuilder::new().mtime(0).write(Vec::new(), level))
+                Encoder::Gzip(GzBuilder::new().mtime(0).write(output, level))
             }
             Codec::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
+                let mut encoder = zstd::stream::write::Encoder::new(output, level)?;
                 encoder.include_checksum(true)?;
+                // Small files get small tables, and every file's frame says how long it is.
+                encoder.set_pledged_src_size(Some(size))?;
                 Encoder::Zstd(encoder)
             }
         };
@@ -138,6 +137,11 @@ impl Compressor {
         std::mem::take(self.output())
     }
 
+    /// Has what follows collect in a buffer that is empty and large enough, instead of in one that grows.
+    pub fn collect_in(&mut self, buffer: Vec<u8>) {
+        *self.output() = buffer;
+    }
+
     /// Ends the stream; the rest of its output. Nothing may be written after.
     pub fn finish(&mut self) -> io::Result<Vec<u8>> {
         self.encode_block()?;
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
 
     fn compressed(codec: Codec, level: i32, input: &[u8], cut: usize) -> Vec<u8> {
-        let mut compressor = Compressor::new(codec, level).unwrap();
+        let mut compressor = Compressor::new(codec, level, input.len() as u64, Vec::new()).unwrap();
         let mut output = Vec::new();
         for piece in input.chunks(cut) {
             compressor.write(piece).unwrap();

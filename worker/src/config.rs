@@ -8,7 +8,7 @@ use shared::config::{BadSetting, Common, check_region, duration, size};
 use shared::queue::VISIBILITY_MAX;
 
 use crate::compress::Codec;
-use crate::upload::PART;
+use crate::room::need;
 
 /// The shortest lease: it is renewed at its thirds, and SQS counts whole seconds.
 const LEASE_MIN: Duration = Duration::from_secs(3);
@@ -41,13 +41,13 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub compression: Codec,
-    /// 1 to 9 for gzip, 1 to 19 for zstd [default: 8 for gzip, 10 for zstd]
+    /// 1 to 9 for gzip, 1 to 19 for zstd [default: 8]
     #[arg(long, env, value_name = "LEVEL")]
     pub compression_level: Option<i32>,
-    /// Log files in flight at a time [default: two per core]
+    /// Log files in flight at a time [default: eight per core]
     #[arg(long, env, value_name = "N")]
     pub concurrency: Option<usize>,
-    /// Bytes of log files and parts held in memory, over all files in flight
+    /// Bytes of buffers over all files in flight; no message is taken whose buffers do not fit
     #[arg(long, env, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub memory_budget: u64,
     /// How long a claim and a message's invisibility last unless renewed; at least 3s
@@ -111,6 +111,8 @@ pub struct Config {
     pub level: i32,
     /// Log files in flight at a time, as memory allows.
     pub concurrency: usize,
+    /// Bytes of buffers, over all files in flight; enough for one.
+    pub memory_budget: u64,
     /// Of claims, and of a message's invisibility.
     pub lease: Duration,
     /// Tries before quarantine.
@@ -141,9 +143,7 @@ pub struct DownloadTimeouts {
 impl Settings {
     /// Checks each setting and how they fit; builds nothing.
     pub fn check(self) -> Result<Config, BadSetting> {
-        let level = self
-            .compression_level
-            .unwrap_or_else(|| self.compression.default_level());
+        let level = self.compression_level.unwrap_or(Codec::DEFAULT_LEVEL);
         let levels = self.compression.levels();
         if !levels.contains(&level) {
             return Err(BadSetting(format!(
@@ -164,13 +164,12 @@ impl Settings {
                 "MAX_ATTEMPTS and CONCURRENCY must be at least 1".to_owned(),
             ));
         }
-        let per_file = PART as u64 + self.compression.memory(level);
-        let by_memory = usize::try_from(self.memory_budget / per_file).unwrap_or(usize::MAX);
-        if by_memory == 0 {
+        let need = need(self.compression, level, u64::MAX);
+        if self.memory_budget < need {
             return Err(BadSetting(format!(
                 "MEMORY_BUDGET is {} bytes: one file at this level needs {} MiB",
                 self.memory_budget,
-                per_file.div_ceil(1 << 20)
+                need.div_ceil(1 << 20)
             )));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -183,7 +182,8 @@ impl Settings {
             s3_prefix: self.common.s3_prefix()?,
             codec: self.compression,
             level,
-            concurrency: self.concurrency.unwrap_or(2 * cores).min(by_memory),
+            concurrency: self.concurrency.unwrap_or(8 * cores),
+            memory_budget: self.memory_budget,
             lease: self.lease,
             max_attempts: self.max_attempts,
             shutdown_grace: self.shutdown_grace,
@@ -240,33 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn memory_bounds_concurrency() {
-        assert_eq!(
-            checked(&["--concurrency=100", "--memory-budget=90MiB"])
-                .unwrap()
-                .concurrency,
-            10
-        );
-        assert_eq!(
-            checked(&[
-                "--concurrency=100",
-                "--compression=zstd",
-                "--memory-budget=90MiB"
-            ])
-            .unwrap()
-            .concurrency,
-            2
-        );
-    }
-
-    #[test]
     fn what_does_not_fit_names_the_variable() {
         for (flags, variable) in [
             (&["--lease=2s"][..], "LEASE"),
             (&["--lease=13h"], "LEASE"),
             (&["--max-attempts=0"], "MAX_ATTEMPTS"),
             (&["--concurrency=0"], "CONCURRENCY"),
-            (&["--memory-budget=8MiB"], "MEMORY_BUDGET"),
+            (&["--memory-budget=6MiB"], "MEMORY_BUDGET"),
+            (
+                &["--memory-budget=13MiB", "--compression=zstd"],
+                "MEMORY_BUDGET",
+            ),
             (&["--compression-level=10"], "COMPRESSION_LEVEL"),
             (
                 &["--compression=zstd", "--compression-level=0"],

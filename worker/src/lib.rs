@@ -15,11 +15,17 @@ pub mod compress;
 // 3. Bytes into S3, by compare-and-swap.
 pub mod upload;
 
+// 4. The message deleted, with others.
+mod delete;
+
 // Meanwhile: message and claim stay ours.
 mod heartbeat;
 
 // Or: what goes wrong, and what then becomes of the message (pure).
 pub mod failure;
+
+// Before it all: room for the file, and for its buffers.
+mod room;
 
 // Around it all: many files at once, until told to stop.
 pub mod run;

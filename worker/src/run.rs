@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::archive::Archive;
 use shared::aws::{Aws, Meaning};
 use shared::checkpoint::Checkpoints;
+use shared::message::Message;
 use shared::queue::{BATCH, Delivery, Queue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -15,10 +16,12 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::breaker::Breaker;
 use crate::config::Config;
+use crate::delete::deletions;
 use crate::download::Source;
 use crate::failure::backoff;
 use crate::health::{self, Readiness};
 use crate::protection::{InFlight, Protection};
+use crate::room::{Capacity, Room};
 use crate::ship::{Outcome, Ship, ship};
 
 /// After the grace: how long giving back what still runs may take.
@@ -42,9 +45,11 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         None => None,
     };
     let queue = Queue::new(&aws, config.queue_url.clone());
+    let (deletions, mut deleter) = deletions(queue.clone());
     let cut_off = CancellationToken::new();
     let cx = Arc::new(Ship {
         queue: queue.clone(),
+        deletions,
         dead_letters: Queue::new(&aws, config.dead_letter_queue_url.clone()),
         checkpoints: Checkpoints::new(&aws, config.checkpoint_table.clone()),
         source: Source::new(&aws, config.download)?,
@@ -63,7 +68,12 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         config,
         cx,
         queue,
-        room: Arc::new(Semaphore::new(config.concurrency)),
+        capacity: Capacity::new(
+            config.concurrency,
+            config.memory_budget,
+            config.codec,
+            config.level,
+        ),
         probes: Arc::new(Semaphore::new(1)),
         breaker: Arc::default(),
         in_flight: counter,
@@ -82,6 +92,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         () = work => {}
         never = health::serve(health_checks, readiness.clone()) => match never {},
         never = protection.keep(in_flight) => match never {},
+        never = deleter.run() => match never {},
     }
     protection.end().await;
     info!("worker stopped");
@@ -110,16 +121,16 @@ struct Worker<'a> {
     config: &'a Config,
     cx: Arc<Ship>,
     queue: Queue,
-    room: Arc<Semaphore>,
+    capacity: Capacity,
     probes: Arc<Semaphore>,
     breaker: Arc<Breaker>,
     /// How many files are.
     in_flight: watch::Sender<usize>,
 }
 
-/// Room for messages that are about to be asked for.
-struct Room {
-    files: Vec<OwnedSemaphorePermit>,
+/// For messages that are about to be asked for.
+struct Ready {
+    rooms: Vec<Room>,
     /// While the breaker is open; there is only one.
     probe: Option<OwnedSemaphorePermit>,
 }
@@ -135,14 +146,14 @@ impl Worker<'_> {
             while let Some(ended) = running.try_join_next() {
                 report_panic(ended);
             }
-            let room = tokio::select! {
+            let ready = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                room = self.room() => room,
+                ready = self.ready() => ready,
             };
             let received = self
                 .queue
-                .receive(room.files.len(), self.poll(), self.config.lease);
+                .receive(ready.rooms.len(), self.poll(), self.config.lease);
             let received = tokio::select! {
                 biased;
                 received = received => received,
@@ -176,7 +187,7 @@ impl Worker<'_> {
                 }
                 Ok(deliveries) => {
                     (failures, idle_since) = (0, None);
-                    self.start(deliveries, room, running);
+                    self.start(deliveries, ready, running);
                 }
                 Err(error) if error.meaning() == Meaning::Environment => {
                     receiving = false;
@@ -196,8 +207,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Waits until there is room for a message; while the breaker is open, until it is time for a probe.
-    async fn room(&self) -> Room {
+    /// Waits until there is room for messages; while the breaker is open, until it is time for a probe.
+    async fn ready(&self) -> Ready {
         loop {
             let mut probe = None;
             if self.breaker.wait().is_some() {
@@ -208,17 +219,13 @@ impl Worker<'_> {
                 Some(wait) => time::sleep(wait).await,
                 None => probe = None,
             }
-            let first = acquire(&self.room).await;
+            let most = if probe.is_some() { 1 } else { BATCH };
+            let rooms = self.capacity.take(most).await;
             // The file that has made room may have opened it.
             if probe.is_none() && self.breaker.wait().is_some() {
                 continue;
             }
-            let most = if probe.is_some() { 1 } else { BATCH };
-            let more = std::iter::from_fn(|| Arc::clone(&self.room).try_acquire_owned().ok());
-            return Room {
-                files: std::iter::once(first).chain(more.take(most - 1)).collect(),
-                probe,
-            };
+            return Ready { rooms, probe };
         }
     }
 
@@ -230,21 +237,24 @@ impl Worker<'_> {
     }
 
     /// Starts on as many deliveries as there was room for.
-    fn start(&self, deliveries: Vec<Delivery>, mut room: Room, running: &mut JoinSet<()>) {
+    fn start(&self, deliveries: Vec<Delivery>, mut ready: Ready, running: &mut JoinSet<()>) {
         // If it opened while SQS was asked, the first of them tells as much as a probe does: there may be no other.
-        if room.probe.is_none() && self.breaker.wait().is_some() {
-            room.probe = Arc::clone(&self.probes).try_acquire_owned().ok();
+        if ready.probe.is_none() && self.breaker.wait().is_some() {
+            ready.probe = Arc::clone(&self.probes).try_acquire_owned().ok();
         }
-        for (delivery, permit) in deliveries.into_iter().zip(room.files) {
+        for (delivery, mut room) in deliveries.into_iter().zip(ready.rooms) {
+            let message = Message::from_wire(&delivery.body);
+            let size = message.as_ref().map_or(0, |it| it.file.version.size);
+            self.capacity.fit(&mut room, size);
             let (cx, breaker, probe) = (
                 Arc::clone(&self.cx),
                 Arc::clone(&self.breaker),
-                room.probe.take(),
+                ready.probe.take(),
             );
             let in_flight = InFlight::new(&self.in_flight);
             let span = info_span!("ship", message.id = delivery.message_id);
             let task = async move {
-                match (ship(&cx, &delivery).await, &probe) {
+                match (ship(&cx, &delivery, message, room).await, &probe) {
                     (Outcome::Halted(why), probe) => {
                         breaker.trip(&why);
                         if probe.is_some() {
@@ -252,9 +262,9 @@ impl Worker<'_> {
                         }
                     }
                     (Outcome::Complete, Some(_)) => breaker.close(),
-                    (Outcome::Complete, None) | (Outcome::Settled, _) => {}
+                    (Outcome::Complete, None) | (Outcome::Settled | Outcome::Left, _) => {}
                 }
-                drop((permit, probe, in_flight));
+                drop((probe, in_flight));
             };
             running.spawn(task.instrument(span));
         }

@@ -1,11 +1,12 @@
 //! The journey of one version: claim → download → compress → upload → complete → delete the message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::archive::Archive;
 use shared::aws::{CallError, Meaning, chain};
 use shared::checkpoint::{Checkpoints, Claim, Claimed, Proof};
-use shared::message::Message;
+use shared::message::{Message, Unreadable};
 use shared::queue::{Delivery, Queue};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,15 +14,19 @@ use tracing::{error, info, warn};
 
 use crate::carry::carry_or_confirm_gone;
 use crate::compress::Codec;
+use crate::delete::Deletions;
 use crate::download::Source;
 use crate::failure::{Disposition, ShipError, backoff};
 use crate::heartbeat;
+use crate::room::Room;
 
 /// Everything that shipping needs.
 #[derive(Debug)]
 pub struct Ship {
     /// Where messages come from.
     pub queue: Queue,
+    /// Where settled messages go.
+    pub deletions: Deletions,
     /// Where poison goes.
     pub dead_letters: Queue,
     /// What is known of each version.
@@ -49,33 +54,49 @@ pub struct Ship {
 pub enum Outcome {
     /// Complete: RDS, S3, table and queue all work.
     Complete,
-    /// Settled in another way, or left to its lease.
+    /// Settled in another way: the message is no longer needed.
     Settled,
+    /// Given back, or left to its lease.
+    Left,
     /// The environment is broken: take no more, for this reason.
     Halted(String),
 }
 
-/// Ships the version that a delivery speaks of, and settles the message.
-pub async fn ship(cx: &Ship, delivery: &Delivery) -> Outcome {
-    let settled = match Message::from_wire(&delivery.body) {
+/// Ships the version that a delivery speaks of, in the `room` that there is for it; then deletes the message if it is
+/// settled.
+pub(crate) async fn ship(
+    cx: &Ship,
+    delivery: &Delivery,
+    message: Result<Message, Unreadable>,
+    room: Room,
+) -> Outcome {
+    let shipped = match message {
         Ok(message) => Box::pin(ship_message(cx, delivery, &message)).await,
         Err(unreadable) => to_dead_letters(cx, delivery, &unreadable.to_string()).await,
     };
-    settled.unwrap_or_else(|error| {
-        // Whatever was left open ends with the lease: SQS redelivers, and the next claim takes over.
-        warn!(
-            message.id = delivery.message_id,
-            "failed to settle a message, leaving it to its lease: {error}"
-        );
-        if error.meaning() == Meaning::Environment {
-            Outcome::Halted(error.to_string())
-        } else {
-            Outcome::Settled
+    let unsettled = match shipped {
+        Ok(outcome @ (Outcome::Complete | Outcome::Settled)) => {
+            match cx.deletions.delete(delivery.receipt.clone(), room).await {
+                Ok(()) => return outcome,
+                Err(error) => error,
+            }
         }
-    })
+        Ok(outcome) => return outcome,
+        Err(error) => Arc::new(error),
+    };
+    // Whatever was left open ends with the lease: SQS redelivers, and the next claim takes over.
+    warn!(
+        message.id = delivery.message_id,
+        "failed to settle a message, leaving it to its lease: {unsettled}"
+    );
+    if unsettled.meaning() == Meaning::Environment {
+        Outcome::Halted(unsettled.to_string())
+    } else {
+        Outcome::Left
+    }
 }
 
-/// Keeps a message that no row can stand for as a dead letter, with the reason; only then deletes it.
+/// Keeps a message that no row can stand for as a dead letter, with the reason.
 async fn to_dead_letters(
     cx: &Ship,
     delivery: &Delivery,
@@ -85,7 +106,6 @@ async fn to_dead_letters(
     cx.dead_letters
         .send_dead_letter(&delivery.body, reason)
         .await?;
-    cx.queue.delete(&delivery.receipt).await?;
     Ok(Outcome::Settled)
 }
 
@@ -98,16 +118,13 @@ async fn ship_message(
     let claim = match cx.checkpoints.claim(message, cx.lease).await {
         Ok(Claimed::Ours(claim)) => claim,
         // Nothing left to do, or kept as a dead letter already: this is a duplicate.
-        Ok(Claimed::Finished(_) | Claimed::Quarantined) => {
-            cx.queue.delete(&delivery.receipt).await?;
-            return Ok(Outcome::Settled);
-        }
+        Ok(Claimed::Finished(_) | Claimed::Quarantined) => return Ok(Outcome::Settled),
         Ok(Claimed::Theirs(left)) => {
             // Comes back when the other's lease has ended, should it die.
             cx.queue
                 .hide(&delivery.receipt, left + Duration::from_secs(1))
                 .await?;
-            return Ok(Outcome::Settled);
+            return Ok(Outcome::Left);
         }
         // No row can be made of it. Other refusals may be a proxy's, or of a wrong endpoint, and are no fault of the message.
         Err(error) if error.code() == Some("ValidationException") => {
@@ -138,7 +155,7 @@ async fn ship_message(
     ))
     .await;
     let settled = match carried {
-        Ok(proof) => complete(cx, delivery, claim, &proof, started).await,
+        Ok(proof) => complete(cx, claim, &proof, started).await,
         Err(error) => settle(cx, delivery, &claim, &error).await,
     };
     if let Some(upload) = &mut upload {
@@ -147,10 +164,9 @@ async fn ship_message(
     settled
 }
 
-/// Records what S3 has proved, then deletes the message.
+/// Records what S3 has proved.
 async fn complete(
     cx: &Ship,
-    delivery: &Delivery,
     claim: Claim,
     proof: &Proof,
     started: Instant,
@@ -173,7 +189,6 @@ async fn complete(
         file.name,
         instance.name
     );
-    cx.queue.delete(&delivery.receipt).await?;
     Ok(Outcome::Complete)
 }
 
@@ -206,7 +221,7 @@ async fn settle(
                 .send_dead_letter(&delivery.body, &reason)
                 .await?;
             if cx.checkpoints.quarantine(claim, &reason).await? {
-                cx.queue.delete(&delivery.receipt).await?;
+                return Ok(Outcome::Settled);
             }
         }
         Disposition::Gone => {
@@ -215,12 +230,12 @@ async fn settle(
                 "gone, evidence is lost: {what} was deleted by RDS before it was archived"
             );
             if cx.checkpoints.gone(claim, &why).await? {
-                cx.queue.delete(&delivery.receipt).await?;
+                return Ok(Outcome::Settled);
             }
         }
         Disposition::Forget => warn!(attempt, "dropped {what}: {why}"),
     }
-    Ok(Outcome::Settled)
+    Ok(Outcome::Left)
 }
 
 /// Gives row and message back.

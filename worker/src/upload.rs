@@ -18,9 +18,20 @@ use tracing::warn;
 use crate::compress::{Codec, Compressor};
 use crate::failure::ShipError;
 
-/// What goes up in one piece: the size of a part, and the most that is stored without parts. S3 wants at least 5 MiB.
+/// What goes up in one piece: the size of a part, and the most that is stored without parts. S3's minimum, since every
+/// file in flight holds as much in memory; 10,000 parts are 50 GB after compression.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
-pub const PART: usize = 8 << 20;
+const PART: usize = 5 << 20;
+
+/// What one block of input may add to a part that was not quite full.
+const SLACK: usize = 256 << 10;
+
+/// Bytes of output that an upload of a file of `size` bytes collects at most. Next to nothing makes a log longer.
+pub fn buffer(size: u64) -> usize {
+    const INCOMPRESSIBLE: u64 = 1 << 10;
+    usize::try_from(size.saturating_add(INCOMPRESSIBLE))
+        .map_or(PART + SLACK, |whole| whole.min(PART + SLACK))
+}
 
 /// How an upload ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +96,10 @@ impl Upload {
         claim: &Claim,
     ) -> Result<Self, ShipError> {
         let crc = Digest::new(CrcAlgorithm::Crc64Nvme);
-        let compressor = Compressor::new(codec, level).map_err(ShipError::Compression)?;
+        let size = claim.message.file.version.size;
+        let output = Vec::with_capacity(buffer(size));
+        let compressor =
+            Compressor::new(codec, level, size, output).map_err(ShipError::Compression)?;
         Ok(Self {
             archive: archive.clone(),
             codec,
@@ -115,14 +129,15 @@ impl Upload {
             .write(bytes)
             .map_err(ShipError::Compression)?;
         if self.compressor.waiting() > PART {
-            let part = self.compressor.take();
-            self.part(part).await?;
+            let part = Bytes::from(self.compressor.take());
+            self.part(part.clone()).await?;
+            self.compressor.collect_in(emptied(part));
         }
         Ok(())
     }
 
     /// Sends a part; the first one makes it a multipart upload.
-    async fn part(&mut self, bytes: Vec<u8>) -> Result<(), CallError> {
+    async fn part(&mut self, bytes: Bytes) -> Result<(), CallError> {
         if self.multipart.is_none() {
             let request = self
                 .archive
@@ -180,14 +195,14 @@ impl Upload {
 
     /// Sends the rest and commits: only where nothing is, or what is there is an earlier version of the same file.
     pub async fn commit(&mut self, content: &Content) -> Result<Committed, ShipError> {
-        let rest = self.compressor.finish().map_err(ShipError::Compression)?;
+        let rest = Bytes::from(self.compressor.finish().map_err(ShipError::Compression)?);
         let rest = if self.multipart.is_some() && !rest.is_empty() {
             self.part(rest).await?;
             Bytes::new()
         } else {
             self.crc.update(&rest);
             self.stored_bytes += rest.len() as u64;
-            Bytes::from(rest)
+            rest
         };
         let mut condition = Condition::Absent;
         for _try in 1..=2 {
@@ -339,6 +354,17 @@ where
             Meaning::Environment | Meaning::Refused => Err(failure),
         },
     }
+}
+
+/// The memory of a part that was sent, for the next one: what is freed in pieces of this size, glibc keeps.
+fn emptied(part: Bytes) -> Vec<u8> {
+    part.try_into_mut().map_or_else(
+        |_still_held| Vec::with_capacity(PART + SLACK),
+        |mut part| {
+            part.clear();
+            part.into()
+        },
+    )
 }
 
 /// A checksum as S3 writes it: base64 of the big-endian bytes.

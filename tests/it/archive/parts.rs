@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use tests::world::by_hand::{FILE, INSTANCE, KEY, log, noise};
 use tests::world::{MINUTE, NOON, World};
 
-/// Two parts, stored: the first is of 8 MiB.
+/// Two parts, stored: the first is of 5 MiB.
 const LARGE: usize = 9 << 20;
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::errors_stopped;
 /// As often as an SDK client tries one request.
 const TRIES: u32 = 4;
 
-/// Two parts, stored: the first is of 8 MiB.
+/// Two parts, stored: the first is of 5 MiB.
 const LARGE: usize = 9 << 20;
 
 /// For ever.
@@ -282,7 +282,7 @@ async fn a_message_that_could_not_be_deleted_is_deleted_when_it_comes_back() -> 
         status: 500,
         code: "InternalFailure",
     };
-    proxy.answer("DeleteMessage", broken, TRIES);
+    proxy.answer("DeleteMessageBatch", broken, TRIES);
     let version = world.put_and_send(FILE, log(10, 5000)).await?;
     world.work_with(&[(SQS, &proxy.url()), LEASE]).await?;
     shipped_once(&world, &version, ["1", "1"]).await?;

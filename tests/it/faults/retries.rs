@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use shared::aws::Aws;
+use shared::aws::{Aws, CallError};
 use shared::queue::Queue;
 use tests::eventually::eventually;
 use tests::proxy::{Answer, Proxy};
@@ -95,6 +95,24 @@ async fn a_storm_on_polls_leaves_deletes_their_retries() -> anyhow::Result<()> {
     proxy.answer("DeleteMessage", BROKEN, 1);
     queue.delete(&received[0].receipt).await?;
     assert_eq!(proxy.count("DeleteMessage"), 2);
+    assert_eq!(world.queued().await?, (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_deletes_what_it_can_and_says_what_it_could_not() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let aws = Aws::new(&Stack::shared().await?.sdk_config()).await?;
+    let queue = Queue::new(&aws, world.resources.queue_url.clone());
+    world.send("a message").await?;
+    let received = queue.receive(1, Duration::ZERO, Duration::from_mins(5));
+    let receipt = received.await?.remove(0).receipt;
+    let left = queue.delete_batch(&["none".to_owned(), receipt]).await?;
+    let codes: Vec<_> = left
+        .iter()
+        .map(|left| left.as_ref().and_then(CallError::code))
+        .collect();
+    assert_eq!(codes, [Some("ReceiptHandleIsInvalid"), None]);
     assert_eq!(world.queued().await?, (0, 0));
     Ok(())
 }

@@ -10,7 +10,7 @@ use tests::world::{MINUTE, NOON, World};
 /// As often as an SDK client tries one request.
 const TRIES: u32 = 4;
 
-/// Two parts, stored: the first is of 8 MiB.
+/// Two parts, stored: the first is of 5 MiB.
 pub(super) const LARGE: usize = 9 << 20;
 
 /// An instance whose log files are renamed, so that workers list them.
@@ -29,7 +29,7 @@ pub(super) const HEAD: &str = "HeadObject";
 pub(super) fn operations(service: Service) -> &'static [&'static str] {
     match service {
         Service::Sqs => &[
-            "DeleteMessage",
+            "DeleteMessageBatch",
             "GetQueueAttributes",
             "ReceiveMessage",
             "SendMessageBatch",
