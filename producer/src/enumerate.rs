@@ -76,6 +76,8 @@ pub struct Fleet {
     pub other_engines: Vec<String>,
     /// Every instance that RDS has, selected or not, by its `DbiResourceId`.
     pub existing: HashMap<String, Found>,
+    /// The `DbiResourceId` of each that [`Fleet::add`] has seen: looking through `found` takes minutes for large fleets.
+    added: HashSet<String>,
 }
 
 /// Asks RDS for everything, and selects.
@@ -161,6 +163,15 @@ fn select(
         existing: existing.collect(),
         ..Fleet::default()
     };
+    let (mut by_name, mut by_cluster) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+    for instance in all_instances {
+        if let Some(name) = instance.db_instance_identifier() {
+            by_name.entry(name).or_insert(instance);
+            if let Some(cluster) = cluster_of(instance) {
+                by_cluster.entry(cluster).or_default().push(name);
+            }
+        }
+    }
     let candidates = candidates(all_clusters, |cluster| {
         (
             cluster.db_cluster_identifier(),
@@ -175,12 +186,8 @@ fn select(
             .iter()
             .filter_map(|member| member.db_instance_identifier());
         // Whichever of the two answers is older may lack a member.
-        let claiming = all_instances
-            .iter()
-            .filter(|instance| cluster_of(instance) == Some(name));
-        let members: HashSet<&str> = listed
-            .chain(claiming.filter_map(DbInstance::db_instance_identifier))
-            .collect();
+        let claiming = by_cluster.get(name).into_iter().flatten().copied();
+        let members: HashSet<&str> = listed.chain(claiming).collect();
         // A secondary of a global database may have none, and is no fault unless it was asked for.
         if members.is_empty() && named {
             fleet
@@ -188,10 +195,7 @@ fn select(
                 .push(format!("cluster {name} has no instances"));
         }
         for member in members {
-            match all_instances
-                .iter()
-                .find(|instance| instance.db_instance_identifier() == Some(member))
-            {
+            match by_name.get(member) {
                 Some(instance) => fleet.add(instance, name, region),
                 None => fleet.problems.push(format!(
                     "cluster {name} has a member {member} that DescribeDBInstances does not know"
@@ -251,12 +255,11 @@ impl Fleet {
     /// Adds an instance, unless it is there: of a cluster first, then standalone.
     fn add(&mut self, instance: &DbInstance, cluster: &str, region: &str) {
         match read(instance, cluster, region) {
-            Ok(one)
-                if self
-                    .found
-                    .iter()
-                    .any(|known| known.instance.resource_id == one.instance.resource_id) => {}
-            Ok(one) => self.found.push(one),
+            Ok(one) => {
+                if self.added.insert(one.instance.resource_id.clone()) {
+                    self.found.push(one);
+                }
+            }
             Err(problem) => self.problems.push(problem),
         }
     }

@@ -1,7 +1,7 @@
 //! Instances that RDS has no more: reported by name at every run, as long as they have unfinished versions. And those that
 //! it has under another name, so that nothing selects them any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::aws::CallError;
@@ -59,13 +59,15 @@ pub(crate) async fn account_for(
 /// nobody has taken the old ones out of the selection, and their log must not be lost. They are enumerated by their
 /// present name until they are deleted, and stay registered by the former one.
 fn renamed(fleet: &Fleet, registered: &[Registered]) -> Vec<Found> {
-    let selected = |id: &String| {
-        let mut found = fleet.found.iter();
-        found.any(|found| found.instance.resource_id == *id)
-    };
+    let found = fleet.found.iter();
+    let selected: HashSet<&str> = found
+        .map(|found| found.instance.resource_id.as_str())
+        .collect();
     let moved = registered
         .iter()
-        .filter(|before| before.presence == Presence::There && !selected(&before.resource_id))
+        .filter(|before| {
+            before.presence == Presence::There && !selected.contains(before.resource_id.as_str())
+        })
         .filter_map(|before| Some((before, fleet.existing.get(&before.resource_id)?)))
         .filter(|(before, now)| {
             before.name != now.instance.name || before.cluster != now.instance.cluster
