@@ -105,6 +105,34 @@ async fn a_vanished_instance_is_reported_by_name_at_every_run_until_it_is_dismis
 }
 
 #[tokio::test]
+async fn producers_with_disjoint_selections_leave_each_others_instances_alone_and_all_report_what_vanishes()
+-> anyhow::Result<()> {
+    let mut world = World::new().await?;
+    let shards = [("orders", INSTANCE), ("billing", OTHER)];
+    for (cluster, instance) in shards {
+        world.add_aurora(cluster, &[instance]);
+        world.rds.put_file(instance, FILE, "x\n", NOON);
+    }
+    for run in 0..2 {
+        for (cluster, instance) in shards {
+            let (code, summary) = enumerate(&world, &[("CLUSTERS", cluster)]).await?;
+            assert_eq!((code, &summary["vanished"]), (Some(0), &json!([])));
+            assert_eq!(summary["sent"], u64::from(run == 0));
+            let id = world.rds.resource_id(instance);
+            assert_eq!(presence(&world, &id).await?, "There");
+        }
+    }
+    world.expect_error("is gone from RDS");
+    world.rds.remove_instance(INSTANCE);
+    let (code, summary) = enumerate(&world, &[("CLUSTERS", "billing")]).await?;
+    assert_eq!(code, Some(1));
+    assert!(texts(&summary, "vanished")[0].starts_with(INSTANCE));
+    let other = world.rds.resource_id(OTHER);
+    assert_eq!(presence(&world, &other).await?, "There");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_lambda_fails_and_names_what_has_vanished() -> anyhow::Result<()> {
     let (world, id) = vanished().await?;
     let mut function = Function::start(&world, &[]).await?;
