@@ -47,3 +47,6 @@ pub mod dynamodb;
 
 // The protocol, in every order that its steps can take.
 pub mod model;
+
+// A day of a large fleet, on paper.
+pub mod scale;
