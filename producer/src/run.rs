@@ -129,7 +129,10 @@ pub async fn run_once(
         ..Summary::default()
     };
     // Whoever is left out when time is short shall not be the same one each time.
-    fastrand::shuffle(&mut fleet.found);
+    let id = |found: &Found| found.instance.resource_id.clone();
+    fleet.found.sort_by_cached_key(id);
+    let begin = begin(Timestamp::now(), fleet.found.len());
+    fleet.found.rotate_left(begin);
     let mut outcomes = stream::iter(&fleet.found)
         .map(async |found| {
             if deadline.is_some_and(|deadline| {
@@ -176,6 +179,18 @@ pub async fn run_once(
         "enumerated"
     );
     Ok(summary)
+}
+
+/// The place among `count` instances, in an order that stays, at which a run at that time begins.
+///
+/// Runs that reach only a part of them must reach all in turn. In steps of the golden ratio no gap stays open for long,
+/// and nobody has to remember where the last run ended.
+pub fn begin(now: Timestamp, count: usize) -> usize {
+    /// The golden ratio's fraction, of 2^64.
+    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+    let minutes = now.as_second().unsigned_abs() / 60;
+    let turn = u128::from(minutes.wrapping_mul(STEP));
+    usize::try_from((turn * count as u128) >> 64).expect("less than count")
 }
 
 /// Where a run of one instance failed: RDS answers per instance, queue and table serve them all.
@@ -360,5 +375,36 @@ fn log(report: &Report) {
             instance.name = instance,
             "failed to enumerate {instance}: {error}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_are_short_of_time_reach_all_in_turn() {
+        const COUNT: usize = 1000;
+        for minutes in [1, 2, 5, 10, 15, 20, 30, 60, 120] {
+            for reached in [30, 60, 120, 300, 600] {
+                let (mut last, mut longest) = (vec![0; COUNT], 0);
+                for run in 1..400 {
+                    let now = Timestamp::from_second(1_732_000_000 + run * minutes * 60).unwrap();
+                    let begin = begin(now, COUNT);
+                    for nth in 0..reached {
+                        let last = &mut last[(begin + nth) % COUNT];
+                        longest = longest.max(run - *last);
+                        *last = run;
+                    }
+                }
+                longest = longest.max(400 - last.iter().min().unwrap());
+                let at_best = COUNT.div_ceil(reached);
+                assert!(
+                    longest <= 4 * i64::try_from(at_best).unwrap(),
+                    "{minutes} min, {reached} of {COUNT}: {longest} runs"
+                );
+            }
+        }
+        assert_eq!(begin(Timestamp::now(), 0), 0);
     }
 }

@@ -67,9 +67,6 @@ pub struct Scenario {
     /// How often the producer runs
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = shared::config::duration)]
     pub schedule: Duration,
-    /// Whether a run begins with the instances that were not listed for longest, which the code does not do
-    #[arg(long)]
-    pub oldest_first: bool,
     /// Seconds that a listing takes with the reads and writes around it; AWS says nothing, 0.1 to 1 is plausible
     #[arg(long, value_name = "SECONDS", default_value_t = 0.3)]
     pub listing: f64,

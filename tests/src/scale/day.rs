@@ -1,6 +1,8 @@
 //! A day of one region, after a day of warming up: runs of the producer on schedule, and workers on what they send.
 
 use fastrand::Rng;
+use jiff::Timestamp;
+use producer::run::begin;
 
 use super::fleet::{DAY, Instance, fleet};
 use super::producer::{Bucket, Run};
@@ -104,7 +106,7 @@ pub fn play(scenario: &Scenario, region: u64, instances: u64) -> Day {
     let mut rng = Rng::with_seed(scenario.seed.wrapping_add(region));
     let bytes = scenario.bytes_per_day() * instances as f64 / scenario.instances as f64;
     let fleet = fleet(&mut rng, instances, bytes, scenario.spread);
-    let mut region = Region::new(scenario, rng, fleet);
+    let mut region = Region::new(scenario, fleet);
     let end = DAYS as f64 * DAY;
     let mut next_run = 0.0;
     for minute in 0..DAYS * MINUTES {
@@ -124,11 +126,9 @@ pub fn play(scenario: &Scenario, region: u64, instances: u64) -> Day {
 /// A region while it is played.
 struct Region<'a> {
     scenario: &'a Scenario,
-    rng: Rng,
     fleet: Vec<Instance>,
     /// Read units of the query that each instance costs.
     query_units: Vec<f64>,
-    order: Vec<u32>,
     bucket: Bucket,
     workers: Workers,
     /// By the minute in which it was sent.
@@ -138,7 +138,7 @@ struct Region<'a> {
 }
 
 impl<'a> Region<'a> {
-    fn new(scenario: &'a Scenario, rng: Rng, fleet: Vec<Instance>) -> Self {
+    fn new(scenario: &'a Scenario, fleet: Vec<Instance>) -> Self {
         let busiest = fleet.iter().map(Instance::files_per_day).max().unwrap_or(0);
         let writes = requests::SEND_WRITES + requests::SHIP_WRITES;
         let query = |instance: &Instance| {
@@ -149,9 +149,7 @@ impl<'a> Region<'a> {
         let minutes = DAYS * MINUTES + 60;
         Self {
             scenario,
-            rng,
             query_units: fleet.iter().map(query).collect(),
-            order: (0..fleet.len() as u32).collect(),
             bucket: Bucket::new(scenario.rds_rate, scenario.rds_burst),
             workers: Workers::default(),
             sent: vec![Sent::default(); minutes],
@@ -182,14 +180,10 @@ impl<'a> Region<'a> {
         let counts = start >= (DAYS - 1) as f64 * DAY;
         let killed = start + limits::LAMBDA_SECONDS;
         let last_start = killed - requests::LAST_START_SECONDS;
-        if scenario.oldest_first {
-            let listed_at = |index: &u32| self.fleet.get(*index as usize).map(|i| i.listed_at);
-            let mut order = std::mem::take(&mut self.order);
-            order.sort_by(|a, b| listed_at(a).partial_cmp(&listed_at(b)).expect("numbers"));
-            self.order = order;
-        } else {
-            self.rng.shuffle(&mut self.order);
-        }
+        let now = Timestamp::from_second(start as i64).expect("within some days");
+        let mut order: Vec<u32> = (0..self.fleet.len() as u32).collect();
+        let first = begin(now, order.len());
+        order.rotate_left(first);
         let mut bucket = self.bucket.clone();
         let mut run = Run::start(scenario, &mut bucket, start);
         let minutes = &mut self.minutes;
@@ -201,7 +195,7 @@ impl<'a> Region<'a> {
         let register = requests::read_units(instances * requests::REGISTERED_BYTES);
         minute(minutes, run.now.min(killed)).reads += (register * scenario.shards) as f64;
         let mut listed = 0_u64;
-        for index in &self.order {
+        for index in order {
             if run.now >= last_start {
                 break;
             }
@@ -210,7 +204,7 @@ impl<'a> Region<'a> {
             let minute = minute(&mut self.minutes, at);
             minute.rds += requests::LISTINGS;
             minute.writes += requests::MARK_WRITES;
-            let index = *index as usize;
+            let index = index as usize;
             let (Some(instance), Some(units)) =
                 (self.fleet.get_mut(index), self.query_units.get(index))
             else {

@@ -97,8 +97,6 @@ struct Follows {
     unseen: u64,
     lost_files: u64,
     oldest_hours: f64,
-    /// The same, if runs began with the instances that were not listed for longest.
-    oldest_first: Option<(u64, f64)>,
     /// Producers per region, were only Lambda's time a limit.
     shards: Option<u64>,
     /// RDS API requests per second that would be enough,
@@ -122,20 +120,11 @@ impl Follows {
         let vcpus = figures.total(|day| day.total(|minute| minute.tasks));
         let rows = figures.total(|day| day.rows as f64) / scenario.instances as f64;
         let bytes_needed = rows * requests::ROWS_NEEDED * requests::ROW_BYTES as f64;
-        let short_of_time = figures.run_seconds > limits::LAMBDA_SECONDS;
-        let oldest_first = (short_of_time && !scenario.oldest_first).then(|| {
-            let ordered = super::figures::figures(&Scenario {
-                oldest_first: true,
-                ..scenario.clone()
-            });
-            (lost(&ordered), ordered.worst(|day| day.oldest) / 3600.0)
-        });
         Self {
             listed_per_run: figures.worst(|day| day.listings as f64 / day.runs.max(1) as f64),
             unseen: figures.total(|day| day.unseen as f64) as u64,
             lost_files: lost(figures),
             oldest_hours: figures.worst(|day| day.oldest) / 3600.0,
-            oldest_first,
             shards: producer::shards_needed(scenario, figures.instances),
             rds_rate,
             rds_rate_with_downloads: rds_rate + downloads,
@@ -170,12 +159,6 @@ impl Follows {
             count(self.unseen as f64),
             count(self.lost_files as f64),
         ));
-        if let Some((lost, oldest)) = self.oldest_first {
-            said.push(format!(
-                "Were those listed first that have waited longest, instead of any: up to {oldest:.1} h, and {} files.",
-                count(lost as f64)
-            ));
-        }
         let shards = self.shards.map_or_else(
             || "no number of producers would do, since each reads everything first".to_owned(),
             |shards| format!("{shards} producers with disjoint selections would do"),
@@ -251,10 +234,6 @@ fn to_json(
         "unseen_for_a_day": follows.unseen,
         "lost_files": follows.lost_files,
         "oldest_h": follows.oldest_hours,
-        "oldest_first": follows.oldest_first.map(|(lost, oldest)| json!({
-            "lost_files": lost,
-            "oldest_h": oldest,
-        })),
         "shards_for_lambdas_time": follows.shards,
         "rds_requests_per_s_that_suffice": follows.rds_rate,
         "with_downloads": follows.rds_rate_with_downloads,

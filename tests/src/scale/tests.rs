@@ -53,12 +53,7 @@ fn every_byte_that_was_written_is_somewhere() {
             "--max-tasks=1",
             "--wait-per-file=60",
         ],
-        &[
-            "--instances=300",
-            "--gb-per-day=30",
-            "--schedule=2h",
-            "--oldest-first",
-        ],
+        &["--instances=300", "--gb-per-day=30", "--schedule=2h"],
     ] {
         let bytes = play_all(&scenario(flags)).bytes;
         let found = bytes.shipped + bytes.queued + bytes.unlisted + bytes.open + bytes.lost;
