@@ -203,7 +203,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
         }
         Command::Dismiss { request, json } => {
             let table = cli.common.checkpoint_table()?;
-            let checkpoints = Checkpoints::new(&connect(&[]).await?, table);
+            let checkpoints = Checkpoints::new(&connect(&cli.common.roots()?, &[]).await?, table);
             let dismissals = dismiss(&checkpoints, &request).await?;
             print(json, &dismissals, |dismissals| {
                 show::dismissals(dismissals, request.dry_run)
@@ -283,11 +283,11 @@ pub(crate) fn instance(text: &str) -> Result<String, String> {
 
 async fn queues(common: &Common) -> Result<Queues, BadSetting> {
     let ((queue, dead_letters), table) = (common.queue_urls()?, common.checkpoint_table()?);
-    let aws = connect(&[
-        ("QUEUE_URL", &queue),
+    let urls = [
+        ("QUEUE_URL", queue.as_str()),
         ("DEAD_LETTER_QUEUE_URL", &dead_letters),
-    ])
-    .await?;
+    ];
+    let aws = connect(&common.roots()?, &urls).await?;
     Ok(Queues {
         work: Queue::new(&aws, queue),
         dead_letters: Queue::new(&aws, dead_letters),

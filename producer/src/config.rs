@@ -7,6 +7,7 @@ use shared::aws::Aws;
 use shared::checkpoint::Checkpoints;
 use shared::config::{BadSetting, Common, check_region, duration};
 use shared::queue::Queue;
+use shared::roots::Roots;
 
 use crate::enumerate::Selection;
 
@@ -60,6 +61,7 @@ impl Enumeration {
 pub struct Targets {
     queue_url: String,
     checkpoint_table: String,
+    roots: Roots,
 }
 
 /// What `enumerate` reads from and writes to.
@@ -81,12 +83,13 @@ impl Targets {
         Ok(Self {
             queue_url: common.queue_url()?,
             checkpoint_table: common.checkpoint_table()?,
+            roots: common.roots()?,
         })
     }
 
     /// Builds the clients, unless the queue is in another region.
     pub async fn connect(self) -> Result<Clients, BadSetting> {
-        let aws = connect(&[("QUEUE_URL", &self.queue_url)]).await?;
+        let aws = connect(&self.roots, &[("QUEUE_URL", &self.queue_url)]).await?;
         Ok(self.clients(&aws))
     }
 
@@ -96,7 +99,7 @@ impl Targets {
         common: &Common,
     ) -> Result<(Clients, Archive), BadSetting> {
         let (bucket, prefix) = (common.s3_bucket()?, common.s3_prefix()?);
-        let aws = connect(&[("QUEUE_URL", &self.queue_url)]).await?;
+        let aws = connect(&self.roots, &[("QUEUE_URL", &self.queue_url)]).await?;
         let archive = Archive::new(&aws, bucket, prefix);
         Ok((self.clients(&aws), archive))
     }
@@ -112,8 +115,8 @@ impl Targets {
 }
 
 /// Builds the AWS clients, unless a queue's URL names another region.
-pub async fn connect(queues: &[(&str, &str)]) -> Result<Aws, BadSetting> {
-    let sdk_config = shared::aws::load().await;
+pub async fn connect(roots: &Roots, queues: &[(&str, &str)]) -> Result<Aws, BadSetting> {
+    let sdk_config = shared::aws::load(roots).await;
     if let Some(region) = sdk_config.region() {
         for (variable, url) in queues {
             check_region(variable, url, region.as_ref())?;

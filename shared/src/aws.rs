@@ -12,12 +12,16 @@ use aws_types::service_config::ServiceConfigKey;
 
 use crate::credentials::Keys;
 use crate::queue::LONG_POLL;
+use crate::roots::Roots;
 
+// What a call goes over.
+mod connections;
 // What a failed call means.
 mod errors;
 // An answer of RDS counts only if it is whole.
 mod whole_xml;
 
+use connections::Connections;
 pub use errors::{CallError, Meaning, chain};
 use whole_xml::WholeXml;
 
@@ -73,11 +77,12 @@ pub struct Aws {
     pub dynamodb: aws_sdk_dynamodb::Client,
 }
 
-/// Reads region, credentials and endpoints as every AWS SDK does. Builds no client yet.
-pub async fn load() -> SdkConfig {
+/// Reads region, credentials and endpoints as every AWS SDK does. Builds no client yet but that of HTTP, which all share.
+pub async fn load(roots: &Roots) -> SdkConfig {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new("auditferry").expect("letters only"))
+        .http_client(Connections::new(roots))
         .load()
         .await
 }

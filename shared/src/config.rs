@@ -1,5 +1,6 @@
 //! Settings that every program has, how values are read, and what becomes of bad ones.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytesize::ByteSize;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Parser};
 
+use crate::roots::Roots;
 use crate::telemetry::LogFormat;
 
 /// Exit status for a bad configuration: `EX_USAGE` of BSD's `sysexits.h`.
@@ -38,6 +40,9 @@ pub struct Common {
         default_value = ""
     )]
     pub s3_prefix: String,
+    /// A file of the certificates to trust, in PEM [default: the system's]
+    #[arg(long, env, global = true, value_name = "FILE")]
+    pub aws_ca_bundle: Option<PathBuf>,
     /// json or text [default: text on a terminal, else json]
     #[arg(
         long,
@@ -124,6 +129,11 @@ impl Common {
             )));
         }
         Ok(prefix.clone())
+    }
+
+    /// The certificates to trust: those of `AWS_CA_BUNDLE`, if it is set.
+    pub fn roots(&self) -> Result<Roots, BadSetting> {
+        Roots::read(self.aws_ca_bundle.as_deref())
     }
 
     /// Starts logging.
@@ -327,6 +337,7 @@ mod tests {
             checkpoint_table: None,
             s3_bucket: None,
             s3_prefix: prefix.to_owned(),
+            aws_ca_bundle: None,
             log_format: None,
             rust_log: String::new(),
         };

@@ -41,6 +41,9 @@ pub mod aws;
 // What requests are signed with.
 pub mod credentials;
 
+// Whom connections trust.
+pub mod roots;
+
 // Settings that every program has.
 pub mod config;
 

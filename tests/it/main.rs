@@ -61,6 +61,9 @@ mod status;
 // All of it at once, in any order, as a seed has it.
 mod chaos;
 
+// Whom the programs trust.
+mod trust;
+
 // Settings: what programs say of them, what the README says, and what bad ones come to.
 mod settings;
 

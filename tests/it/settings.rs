@@ -117,6 +117,9 @@ const SOUND: [(&str, &str); 9] = [
     ("CLUSTERS", "*"),
 ];
 
+/// A file without certificates.
+const NO_CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 async fn with(
     program: &str,
     arguments: &[&str],
@@ -146,6 +149,11 @@ async fn a_bad_setting_is_one_line_that_names_it_and_exit_status_64() -> anyhow:
         (status, "QUEUE_URL", ""),
         (requeue, "DEAD_LETTER_QUEUE_URL", ""),
         (worker, "DEAD_LETTER_QUEUE_URL", ""),
+        (producer, "AWS_CA_BUNDLE", "/nowhere/roots.pem"),
+        (status, "AWS_CA_BUNDLE", "/nowhere/roots.pem"),
+        (requeue, "AWS_CA_BUNDLE", "/nowhere/roots.pem"),
+        (lambda, "AWS_CA_BUNDLE", NO_CERTIFICATES),
+        (worker, "AWS_CA_BUNDLE", NO_CERTIFICATES),
         (producer, "CHECKPOINT_TABLE", ""),
         (worker, "CHECKPOINT_TABLE", ""),
         (worker, "S3_BUCKET", ""),

@@ -30,6 +30,9 @@ pub mod ecs;
 // Between a program and a service: loses, forges, delays and breaks answers.
 pub mod proxy;
 
+// TLS before any of them.
+pub mod tls;
+
 // What RDS has to serve: realistic audit logs, seeded.
 pub mod generate;
 

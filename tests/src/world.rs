@@ -12,6 +12,7 @@ use crate::programs::{self, Ended, Environment, Running};
 use crate::proxy::{Proxy, Service};
 use crate::rds::{Access, NewCluster, NewInstance, Rds};
 use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
+use crate::tls::Tls;
 
 // What a test does by hand: one instance, one log file, the message of a version, its row.
 pub mod by_hand;
@@ -128,6 +129,20 @@ impl World {
         };
         self.set_environment(&[(service.variable(), &proxy.url())]);
         Ok(proxy)
+    }
+
+    /// Puts TLS between all programs and a service.
+    pub fn behind_tls(&mut self, service: Service) -> anyhow::Result<Tls> {
+        let tls = match service {
+            Service::Rds => {
+                let tls = Tls::start(&self.rds.url())?;
+                self.rds.set_authority(tls.authority());
+                tls
+            }
+            Service::Sqs | Service::DynamoDb | Service::S3 => Tls::start(&self.endpoint)?,
+        };
+        self.set_environment(&[(service.variable(), &tls.url())]);
+        Ok(tls)
     }
 
     /// Settles that error lines with this text are what the test wants; every other one fails it.

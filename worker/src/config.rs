@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use shared::config::{BadSetting, Common, check_region, duration, size};
 use shared::queue::VISIBILITY_MAX;
+use shared::roots::Roots;
 
 use crate::compress::Codec;
 use crate::room::need;
@@ -127,6 +128,8 @@ pub struct Config {
     pub health_address: Option<SocketAddr>,
     /// `None`: this is no task of ECS.
     pub ecs_agent_uri: Option<String>,
+    /// Whom all connections trust.
+    pub roots: Roots,
 }
 
 /// Three ways in which a download can hang.
@@ -195,6 +198,7 @@ impl Settings {
             },
             health_address: self.health_address,
             ecs_agent_uri: self.ecs_agent_uri,
+            roots: self.common.roots()?,
         })
     }
 }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::StatusCode;
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, StatusCode};
 use shared::aws::{Aws, CallError, chain};
 use shared::credentials::Keys;
 use shared::listing::says_later;
+use shared::roots::Roots;
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -90,13 +91,16 @@ pub struct Source {
 
 impl Source {
     /// Connects nothing yet. `Err`: the TLS library cannot start.
-    pub fn new(aws: &Aws, timeouts: DownloadTimeouts) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
+    pub fn new(aws: &Aws, roots: &Roots, timeouts: DownloadTimeouts) -> reqwest::Result<Self> {
+        let mut http = reqwest::Client::builder()
             .connect_timeout(timeouts.connect)
             .read_timeout(timeouts.idle)
             // A signature holds for one host and path only.
-            .redirect(Policy::none())
-            .build()?;
+            .redirect(Policy::none());
+        if let Some(pem) = roots.pem() {
+            http = http.tls_certs_only(Certificate::from_pem_bundle(pem)?);
+        }
+        let http = http.build()?;
         Ok(Self {
             http,
             credentials: aws.credentials.clone(),

@@ -57,7 +57,7 @@ async fn check(address: SocketAddr) -> ExitCode {
 }
 
 async fn connect(config: &Config) -> Result<Aws, BadSetting> {
-    let sdk_config = shared::aws::load().await;
+    let sdk_config = shared::aws::load(&config.roots).await;
     if let Some(region) = sdk_config.region() {
         config.check_region(region.as_ref())?;
     }

@@ -52,7 +52,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         deletions,
         dead_letters: Queue::new(&aws, config.dead_letter_queue_url.clone()),
         checkpoints: Checkpoints::new(&aws, config.checkpoint_table.clone()),
-        source: Source::new(&aws, config.download)?,
+        source: Source::new(&aws, &config.roots, config.download)?,
         archive: Archive::new(&aws, config.s3_bucket.clone(), config.s3_prefix.clone()),
         codec: config.codec,
         level: config.level,
