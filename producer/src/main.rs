@@ -6,7 +6,8 @@ use producer::cli::{self, Cli, Verdict};
 use shared::config::{self, BadSetting};
 use tracing::error;
 
-#[tokio::main]
+// Nothing here computes for long enough to need a second thread, and threads take time to start.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = match config::read::<Cli>() {
         Ok(cli) => cli,

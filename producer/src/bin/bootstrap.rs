@@ -24,7 +24,8 @@ struct Settings {
     runtime_api: Option<String>,
 }
 
-#[tokio::main]
+// Nothing here computes for long enough to need a second thread, and threads take time to start.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let settings = match config::read::<Settings>() {
         Ok(settings) => settings,
