@@ -112,6 +112,18 @@ impl RuntimeApi {
         environment
     }
 
+    /// Hands out an event, to be answered in `time_left`; the id of the invocation.
+    pub fn invoke(&mut self, event: &Value, time_left: Duration) -> anyhow::Result<String> {
+        self.invoked += 1;
+        let id = format!("00000000-0000-4000-8000-{:012}", self.invoked);
+        self.invocations.send(Invocation {
+            id: id.clone(),
+            deadline: Timestamp::now() + time_left,
+            event: event.to_string(),
+        })?;
+        Ok(id)
+    }
+
     /// How many requests it has had.
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
@@ -199,14 +211,7 @@ impl Function {
 
     /// Invokes it with an event, to be answered in `time_left`; its answer.
     pub async fn invoke(&mut self, event: &Value, time_left: Duration) -> anyhow::Result<Answer> {
-        self.api.invoked += 1;
-        let id = format!("00000000-0000-4000-8000-{:012}", self.api.invoked);
-        let invocation = Invocation {
-            id: id.clone(),
-            deadline: Timestamp::now() + time_left,
-            event: event.to_string(),
-        };
-        self.api.invocations.send(invocation)?;
+        let id = self.api.invoke(event, time_left)?;
         let answered = timeout(BOUND, self.api.answers.recv()).await;
         let log = || format!("it said {:#?}", self.running.log());
         let (to, answer) = answered

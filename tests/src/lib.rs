@@ -42,6 +42,9 @@ pub mod fuzz;
 // What runs have shown, in figures.
 pub mod proof;
 
+// What it costs, in figures.
+pub mod bench;
+
 // All that goes wrong at once, in any order, as a seed has it.
 pub mod chaos;
 

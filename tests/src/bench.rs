@@ -1,0 +1,4 @@
+//! What it costs, measured on the real programs.
+
+// From exec to the first answer of AWS.
+pub mod cold_start;
