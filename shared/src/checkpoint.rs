@@ -25,6 +25,10 @@ use row::{INSTANCE, INSTANCES, MARK, VERSION, partition_key, text};
 pub use row::{Item, Malformed, Mark, Presence, Registered, Row, State};
 use transition::Transition;
 
+/// Items on the first page of what is known of an instance. A run with nothing new needs no more; without a limit each run
+/// would read, and pay for, 1 MB of rows that were finished long ago.
+const FIRST_PAGE: i32 = 50;
+
 /// The checkpoint table.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
@@ -203,7 +207,7 @@ impl Checkpoints {
         let (mut instances, mut malformed) = (Vec::new(), Vec::new());
         let mut start = None;
         loop {
-            let page = self.query(INSTANCES.to_owned(), start).await?;
+            let page = self.query(INSTANCES.to_owned(), start, None).await?;
             for item in page.items() {
                 match Registered::read(item) {
                     Ok(instance) => instances.push(instance),
@@ -249,7 +253,9 @@ impl Checkpoints {
         let mut known = Known::default();
         let mut start = None;
         loop {
-            let page = self.query(partition_key(resource_id), start).await?;
+            let limit = start.is_none().then_some(FIRST_PAGE);
+            let page = self.query(partition_key(resource_id), start, limit);
+            let page = page.await?;
             for item in page.items() {
                 match read(item) {
                     Ok(Some(Entry::Mark(mark))) => known.marks.push(mark),
@@ -299,11 +305,12 @@ impl Checkpoints {
         }
     }
 
-    /// One page of a partition, newest versions first.
+    /// One page of a partition, newest versions first: at most so many items, and 1 MB.
     async fn query(
         &self,
         partition_key: String,
         start: Option<Item>,
+        limit: Option<i32>,
     ) -> Result<QueryOutput, CallError> {
         let request = self
             .dynamodb
@@ -316,6 +323,7 @@ impl Checkpoints {
             .expression_attribute_names("#pk", "pk")
             .expression_attribute_values(":pk", text(partition_key))
             .set_exclusive_start_key(start)
+            .set_limit(limit)
             .send()
             .await
             .map_err(|error| CallError::new("Query", &error))

@@ -20,6 +20,8 @@ mod silence;
 mod vanished;
 // What is wrong with one stops no other.
 mod failures;
+// Nothing is new: what a run costs.
+mod steady;
 // What people and programs read.
 mod output;
 
