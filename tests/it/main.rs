@@ -70,5 +70,8 @@ mod settings;
 // Whatever comes in: the fuzz targets, on their corpus and on mutations of it.
 mod fuzz;
 
+// The benchmark's servers, and what it counts.
+mod bench;
+
 // The repository's own rules.
 mod tidy;

@@ -42,11 +42,11 @@ pub mod fuzz;
 // What runs have shown, in figures.
 pub mod proof;
 
-// What it costs, in figures.
-pub mod bench;
-
 // All that goes wrong at once, in any order, as a seed has it.
 pub mod chaos;
+
+// What the programs take, beside the least that they could take and beside what people do today.
+pub mod bench;
 
 // What a table does with production's writes.
 pub mod dynamodb;

@@ -45,6 +45,9 @@ fn build() -> anyhow::Result<PathBuf> {
         "--bin=bootstrap",
         "--bin=auditferry-worker",
     ]);
+    if cfg!(not(feature = "failpoints")) {
+        command.arg("--no-default-features");
+    }
     // target/{profile}/demo or target/{profile}/deps/it-…
     let this = std::env::current_exe()?;
     let profile = this.ancestors().find(|folder| {

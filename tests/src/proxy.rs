@@ -28,8 +28,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub use self::fault::Fault;
 use self::fault::{Cut, End, LATENCY};
@@ -37,6 +38,7 @@ pub use self::script::Calls;
 use self::script::Script;
 pub use self::service::Service;
 use self::service::bad_gateway;
+pub(crate) use self::service::object_operation;
 
 /// Larger than any part.
 const LARGEST_BODY: usize = 64 << 20;
@@ -72,6 +74,18 @@ struct Shared {
     target: String,
     client: reqwest::Client,
     script: Mutex<Script>,
+    calls: mpsc::UnboundedSender<Call>,
+}
+
+/// A request that has come by.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// When it had come.
+    pub at: Instant,
+    /// The API's name for it, such as `UpdateItem`.
+    pub operation: String,
+    /// What it brought.
+    pub body: Bytes,
 }
 
 /// A fault that goes on until this is dropped, or its calls are over.
@@ -91,21 +105,29 @@ impl Drop for Injection {
 impl Proxy {
     /// Starts one before `target`, as `http://127.0.0.1:PORT`, in the current runtime.
     pub fn start(target: &str) -> anyhow::Result<Self> {
+        Self::start_watched(target).map(|(proxy, _calls)| proxy)
+    }
+
+    /// Starts one that tells of each call, as long as somebody listens.
+    pub fn start_watched(target: &str) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Call>)> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let (calls, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             client: reqwest::Client::builder().build()?,
             script: Mutex::default(),
+            calls,
         });
         let mut server = JoinSet::new();
         server.spawn(serve(TcpListener::from_std(listener)?, Arc::clone(&shared)));
-        Ok(Self {
+        let proxy = Self {
             address,
             shared,
             _server: server,
-        })
+        };
+        Ok((proxy, told))
     }
 
     /// Host and port, as in a `Host` header.
@@ -189,7 +211,14 @@ async fn answer(
         .await
         .map_err(|_gone| Cut::silent(End::Close))?;
     let service = Service::of(&head);
-    let answer = shared.script().next(&service.operation(&head, &body));
+    let operation = service.operation(&head, &body);
+    let answer = shared.script().next(&operation);
+    let call = Call {
+        at: Instant::now(),
+        operation,
+        body: body.clone(),
+    };
+    drop(shared.calls.send(call)); // Mostly, nobody listens.
     match answer {
         Answer::Pass => shared.pass_on(&head, body).await,
         Answer::Lost => Err(shared.pass_on_and_end(&head, body, End::Close).await?),

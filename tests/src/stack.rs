@@ -11,6 +11,7 @@ mod resources;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -69,7 +70,7 @@ pub struct Stack {
 impl Stack {
     /// Starts one, and waits until it answers. The first time this installs it, which takes a while and the network.
     pub fn start() -> anyhow::Result<Self> {
-        let python = venv::python().context("install the local stack")?;
+        let python = Self::python()?;
         let mut child = Command::new(&python)
             // Deaf to PYTHONPATH and friends, and leaving no bytecode beside the script.
             .args(["-E", "-s", "-B", SCRIPT])
@@ -114,6 +115,11 @@ impl Stack {
         };
         stack.endpoint = format!("http://127.0.0.1:{port}");
         Ok(stack)
+    }
+
+    /// A Python that has AWS's SDK for it, and all else that the stack needs.
+    pub fn python() -> anyhow::Result<PathBuf> {
+        venv::python().context("install the local stack")
     }
 
     /// The one stack of this process, started by whoever asks first.

@@ -1,6 +1,5 @@
 //! TLS before a server that speaks plain HTTP, as `localhost`.
 
-use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -34,15 +33,10 @@ impl Tls {
             .strip_prefix("http://")
             .context("the target speaks no plain HTTP")?
             .parse()?;
-        let certificate = CertificateDer::pem_reader_iter(Cursor::new(CERTIFICATE))
-            .collect::<Result<Vec<_>, _>>()?;
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(certificate, PrivateKeyDer::from_pem_slice(KEY)?)?;
+        let acceptor = acceptor()?;
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         let mut server = JoinSet::new();
         server.spawn(serve(TcpListener::from_std(listener)?, acceptor, target));
         Ok(Self {
@@ -60,6 +54,15 @@ impl Tls {
     pub fn url(&self) -> String {
         format!("https://{}", self.authority())
     }
+}
+
+/// Makes a connection one of TLS, as `localhost`.
+pub(crate) fn acceptor() -> anyhow::Result<TlsAcceptor> {
+    let certificate = CertificateDer::pem_slice_iter(CERTIFICATE).collect::<Result<Vec<_>, _>>()?;
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificate, PrivateKeyDer::from_pem_slice(KEY)?)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, target: SocketAddr) {

@@ -17,10 +17,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::figures::{Figures, median, name, number};
 use crate::eventually::BOUND;
 use crate::lambda::RuntimeApi;
 use crate::programs::Environment;
 use crate::rds::Rds;
+use crate::stack::Stack;
 use crate::tls::{AUTHORITY, Tls};
 
 /// The first call of a Python program.
@@ -35,12 +37,31 @@ pub struct ColdStart {
     /// CPU time of each start, user and system, in milliseconds, least first: from exec to the request that follows the first
     /// answer of AWS (`DescribeDBInstances`), over TLS, with the certificates of the system and one more to trust.
     pub bootstrap_ms: Vec<f64>,
-    /// The same for Python: from exec to the answer. Empty where `python3` has no `boto3`.
+    /// The same for Python: from exec to the answer.
     pub boto3_ms: Vec<f64>,
     /// Files of certificates that are opened when nothing but the system says which; `None` where there is no `strace`.
     pub certificate_files: Option<usize>,
     /// The size of the program, in bytes.
     pub program_bytes: u64,
+}
+
+impl ColdStart {
+    /// The medians, and what is counted.
+    pub fn figures(&self) -> Figures {
+        let (own, python) = (
+            median(self.bootstrap_ms.clone()),
+            median(self.boto3_ms.clone()),
+        );
+        let mut figures = Figures::new();
+        figures.extend(own.map(|own| (name::COLD_START_MS, own)));
+        figures.extend(
+            own.zip(python)
+                .map(|(own, python)| (name::OF_BOTO3, own / python)),
+        );
+        let files = self.certificate_files.map(|files| number(files as u64));
+        figures.extend(files.map(|files| (name::CERTIFICATE_FILES, files)));
+        figures
+    }
 }
 
 /// Starts `bootstrap` (the path of a release build) so often, and Python.
@@ -57,19 +78,12 @@ pub async fn cold_start(bootstrap: &Path, runs: usize) -> anyhow::Result<ColdSta
         secure.push((name.to_owned(), value));
     }
     let (mut bootstrap_ms, mut boto3_ms) = (Vec::new(), Vec::new());
-    let has_boto3 = Command::new("python3")
-        .args(["-c", "import boto3"])
-        .stderr(Stdio::null())
-        .status()
-        .await
-        .is_ok_and(|status| status.success());
+    let python = Stack::python()?;
     for _ in 0..runs {
         let mut command = Command::new(bootstrap);
         let (child, _servers) = started(&mut command, &secure).await?;
         bootstrap_ms.push(cpu_ms(&child)?);
-        if has_boto3 {
-            boto3_ms.push(of_python(&secure).await?);
-        }
+        boto3_ms.push(of_python(&python, &secure).await?);
     }
     bootstrap_ms.sort_by(f64::total_cmp);
     boto3_ms.sort_by(f64::total_cmp);
@@ -186,10 +200,10 @@ fn cpu_ms(child: &Child) -> anyhow::Result<f64> {
     Ok(total.as_secs_f64() * 1e3)
 }
 
-async fn of_python(environment: &Environment) -> anyhow::Result<f64> {
-    let mut command = Command::new("python3");
+async fn of_python(python: &Path, environment: &Environment) -> anyhow::Result<f64> {
+    let mut command = Command::new(python);
     let output = command
-        .arg(PYTHON)
+        .args(["-E", "-s", "-B", PYTHON])
         .envs(environment.iter().cloned())
         .output()
         .await?;

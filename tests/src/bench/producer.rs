@@ -6,22 +6,21 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::checkpoint::transition::{self, Transition};
 use shared::checkpoint::{Content, Item, Mark, Presence, Proof, Registered};
 use shared::instance::Instance;
 use shared::log_file::{Family, LogFile, Version};
 use shared::message::Message;
-use tokio::process::Command;
 use tokio::time::Instant;
 
+use super::figures::{Figures, name, number};
+use super::process;
 use crate::dynamodb;
+use crate::programs::Environment;
 use crate::proxy::Proxy;
 use crate::rds::{Access, NewCluster, NewInstance, Rds};
 use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
-
-/// Runs a program and says what it took.
-const USAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/usage.py");
 
 /// Instances of one cluster: a writer and its replicas.
 const MEMBERS: usize = 10;
@@ -59,12 +58,26 @@ pub struct Idle {
     pub wall_s: f64,
 }
 
-/// What a program took.
-#[derive(Debug, Deserialize)]
-struct Usage {
-    status: i32,
-    cpu_s: f64,
-    peak_kib: f64,
+impl Idle {
+    /// What was asked for each instance, and the memory.
+    pub fn figures(&self) -> Figures {
+        let asked =
+            |operation: &str| f64::from(self.requests.get(operation).copied().unwrap_or_default());
+        let instances = number(self.fleet.instances as u64);
+        Figures::from([
+            // One is of the register of all instances.
+            (
+                name::QUERIES_PER_INSTANCE,
+                (asked("Query") - 1.0) / instances,
+            ),
+            (
+                name::LISTINGS_PER_INSTANCE,
+                asked("DescribeDBLogFiles") / instances,
+            ),
+            (name::WRITES_PER_INSTANCE, asked("UpdateItem") / instances),
+            (name::PEAK_RSS_MIB, self.peak_mib),
+        ])
+    }
 }
 
 /// Runs `auditferry enumerate` (the path of a release build) once, on a stack of its own.
@@ -83,40 +96,37 @@ pub async fn idle(auditferry: &Path, fleet: Fleet) -> anyhow::Result<Idle> {
 
     let (proxy, before_rds) = (Proxy::start(&stack.endpoint)?, Proxy::start(&rds.url())?);
     rds.set_authority(before_rds.authority());
-    let mut command = Command::new("python3");
-    command
-        .arg(USAGE)
-        .arg(auditferry)
-        .args(["enumerate", "--json"])
-        .envs(stack.environment())
-        .env("AWS_ENDPOINT_URL", proxy.url())
-        .env("AWS_ENDPOINT_URL_RDS", before_rds.url())
-        .env("QUEUE_URL", &resources.queue_url)
-        .env("CHECKPOINT_TABLE", &resources.table)
-        .env("CLUSTERS", "*");
-    let started = Instant::now();
-    let output = command.kill_on_drop(true).output().await?;
-    let wall_s = started.elapsed().as_secs_f64();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let last = stderr.lines().next_back().unwrap_or_default();
-    let usage: Usage = serde_json::from_str(last).with_context(|| stderr.clone().into_owned())?;
-    ensure!(usage.status == 0, "enumerate failed: {stderr}");
-    let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    for (what, expected) in [("sent", 0), ("resent", 0), ("failures", 0)] {
-        ensure!(
-            summary.get(what) == Some(&expected.into()),
-            "{what}: {summary:#}"
-        );
+    let (proxy_url, rds_url) = (proxy.url(), before_rds.url());
+    let mut environment: Environment = stack
+        .environment()
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", &proxy_url),
+        ("AWS_ENDPOINT_URL_RDS", &rds_url),
+        ("QUEUE_URL", &resources.queue_url),
+        ("CHECKPOINT_TABLE", &resources.table),
+        ("CLUSTERS", &"*".to_owned()),
+    ] {
+        environment.push((name.to_owned(), value.clone()));
     }
+    let started = Instant::now();
+    let took = process::run(auditferry, &["enumerate"], &environment).await?;
+    let wall_s = started.elapsed().as_secs_f64();
     let mut requests = proxy.seen();
     for (operation, count) in before_rds.seen() {
         *requests.entry(operation).or_default() += count;
     }
+    ensure!(
+        !requests.contains_key("SendMessageBatch"),
+        "something was new: {requests:?}"
+    );
     Ok(Idle {
         fleet,
         requests,
-        cpu_s: usage.cpu_s,
-        peak_mib: usage.peak_kib / 1024.0,
+        cpu_s: took.cpu(),
+        peak_mib: took.peak_rss / 1024.0,
         wall_s,
     })
 }

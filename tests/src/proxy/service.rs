@@ -121,7 +121,8 @@ fn respond(status: u16, kind: &'static str, body: String) -> Response<Body> {
     response
 }
 
-fn object_operation(head: &Parts) -> &'static str {
+/// S3's name for a request, of those that the worker makes.
+pub(crate) fn object_operation(head: &Parts) -> &'static str {
     let has = |name: &str| {
         let query = head.uri.query().unwrap_or_default();
         query
