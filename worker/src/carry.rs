@@ -1,5 +1,7 @@
 //! The bytes of one version, from RDS into the archive: by its present name, whole, under the right key.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use shared::aws::CallError;
@@ -7,6 +9,7 @@ use shared::checkpoint::{Claim, Content, Proof};
 use shared::listing::{self, Listing, says_later};
 use shared::log_file::{KeyForm, Version};
 use shared::message::Message;
+use tokio::time::Instant;
 use tracing::error;
 
 use crate::download::{DownloadError, says_missing};
@@ -14,8 +17,11 @@ use crate::failure::ShipError;
 use crate::ship::Ship;
 use crate::upload::{Committed, Upload};
 
-/// Pieces in which a chunk from the network is worked on, so that heartbeats are never far.
+/// Pieces in which a chunk from the network is worked on; the slowest level takes some 30 ms for one.
 const PIECE: usize = 64 * 1024;
+
+/// How long a file computes until heartbeats and other files have their turn. Each turn costs a look at the network.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Brings the bytes of a claimed version into the archive, or makes sure that RDS has lost it. An unfinished upload stays in
 /// `open`, for the caller to abort.
@@ -211,6 +217,7 @@ async fn read_named(
         .await
         .map_err(failed)?;
     let (mut sha256, mut lines) = (Sha256::new(), 0);
+    let mut turn = Instant::now();
     while let Some(chunk) = body.next().await.map_err(failed)? {
         for piece in chunk.chunks(PIECE) {
             sha256.update(piece);
@@ -218,7 +225,10 @@ async fn read_named(
             if let Some(upload) = &mut into {
                 upload.write(piece).await?;
             }
-            tokio::task::yield_now().await; // to the heartbeat
+            if turn.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                turn = Instant::now();
+            }
         }
     }
     if file.renamed() {
