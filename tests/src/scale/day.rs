@@ -142,8 +142,8 @@ impl<'a> Region<'a> {
         let busiest = fleet.iter().map(Instance::files_per_day).max().unwrap_or(0);
         let writes = requests::SEND_WRITES + requests::SHIP_WRITES;
         let query = |instance: &Instance| {
-            let rows = instance.files_per_day() * scenario.history_days;
-            requests::read_units((rows * requests::ROW_BYTES).min(requests::QUERY_BYTES)) as f64
+            let files = instance.files_per_day();
+            requests::row_units(files, files * scenario.history_days) as f64
         };
         // A last run may go on after the end.
         let minutes = DAYS * MINUTES + 60;

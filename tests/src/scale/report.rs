@@ -105,8 +105,6 @@ struct Follows {
     rds_rate_with_downloads: f64,
     /// Pairs of account and region that would be enough.
     regions: u64,
-    /// Read units for the rows of an instance that a run needs.
-    units_needed: f64,
     /// Most workers of a region at a time, and the part of their time in which they computed.
     tasks: f64,
     computing: f64,
@@ -118,8 +116,6 @@ impl Follows {
         let downloads = figures.worst(|day| day.rows as f64) / DAY;
         let lost = |figures: &Figures| figures.total(|day| day.lost_files as f64) as u64;
         let vcpus = figures.total(|day| day.total(|minute| minute.tasks));
-        let rows = figures.total(|day| day.rows as f64) / scenario.instances as f64;
-        let bytes_needed = rows * requests::ROWS_NEEDED * requests::ROW_BYTES as f64;
         Self {
             listed_per_run: figures.worst(|day| day.listings as f64 / day.runs.max(1) as f64),
             unseen: figures.total(|day| day.unseen as f64) as u64,
@@ -132,7 +128,6 @@ impl Follows {
             tasks: figures.worst(|day| day.peak(|minute| minute.tasks) * 60.0),
             computing: figures.total(|day| day.total(|minute| minute.busy_vcpus))
                 / (vcpus * scenario.task_vcpus).max(f64::MIN_POSITIVE),
-            units_needed: requests::read_units(bytes_needed as u64) as f64,
         }
     }
 
@@ -175,14 +170,12 @@ impl Follows {
             count(self.rds_rate_with_downloads),
         ));
         said.push(format!(
-            "A run reads the register of instances whole: {} pages, {} read units. It reads {} read units of each instance's \
-             rows, of which it needs {}: ${} a month instead of ${}, with every instance at every run.",
+            "A run reads the register of instances whole: {} pages, {} read units; and {} read units of each instance's rows: \
+             ${} a month, with every instance at every run.",
             producer::register_pages(figures.instances),
             count(figures.register_units),
             count(figures.query_units),
-            count(self.units_needed),
             count(Self::query_cost(scenario, figures.query_units)),
-            count(Self::query_cost(scenario, self.units_needed)),
         ));
         said.push(format!(
             "At the peak {} workers of {} vCPU. They compute for {:.0} % of the time and wait for answers otherwise, with {} \
@@ -243,7 +236,6 @@ fn to_json(
         "register_pages": producer::register_pages(figures.instances),
         "register_read_units": figures.register_units,
         "query_read_units": figures.query_units,
-        "query_read_units_needed": follows.units_needed,
     })
 }
 

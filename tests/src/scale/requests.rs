@@ -25,18 +25,18 @@ pub const SHIP_WRITES: f64 = 2.0;
 /// SQS requests of a worker per file, at most: receives and deletes, several messages in one.
 pub const SHIP_SQS: f64 = 0.4;
 /// Longest stretch of an upload that goes in one piece: `PART` in `worker/src/upload.rs`.
-pub const PART_BYTES: f64 = 8_388_608.0;
+pub const PART_BYTES: f64 = 5_242_880.0;
 /// Files in flight per vCPU of a worker unless told: `concurrency` in `worker/src/config.rs`.
-pub const FILES_PER_VCPU: f64 = 2.0;
+pub const FILES_PER_VCPU: f64 = 8.0;
 
 /// Bytes of a version's row when it is complete, names of usual length; a test holds it against the real writes.
 pub const ROW_BYTES: u64 = 612;
 /// Bytes of an instance's item in the register; a test holds it against the real writes.
 pub const REGISTERED_BYTES: u64 = 109;
 /// What one answer to a Query holds at most.
-///
-/// The table is asked without a limit (`query` in `shared/src/checkpoint.rs`), so that an instance with more rows than this costs this much at each run, though two hours of them are wanted.
 pub const QUERY_BYTES: u64 = 1 << 20;
+/// Items of the first answer about an instance: `FIRST_PAGE` in `shared/src/checkpoint.rs`. All that follow are full.
+pub const FIRST_PAGE: u64 = 50;
 /// How much of a day's rows a run needs: those of two hours, which are since the watermark, the overlap and some more.
 pub const ROWS_NEEDED: f64 = 2.0 / 24.0;
 /// Bytes that one read unit reads, consistently.
@@ -52,6 +52,18 @@ pub const INSTANCE_KIB: f64 = 8.0;
 /// Read units of a Query that reads so many bytes.
 pub fn read_units(bytes: u64) -> u64 {
     bytes.div_ceil(READ_UNIT_BYTES).max(1)
+}
+
+/// Read units of the rows that a run reads of an instance: the first page, and another if it wants more.
+pub fn row_units(rows_a_day: u64, rows: u64) -> u64 {
+    let wanted = (rows_a_day as f64 * ROWS_NEEDED) as u64;
+    let first = rows.min(FIRST_PAGE) * ROW_BYTES;
+    let rest = if wanted > FIRST_PAGE {
+        rows * ROW_BYTES - first
+    } else {
+        0
+    };
+    read_units(first) + rest.min(QUERY_BYTES).div_ceil(READ_UNIT_BYTES)
 }
 
 /// Requests of one upload of so many compressed bytes.

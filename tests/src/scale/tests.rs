@@ -213,10 +213,10 @@ fn workers_come_when_something_waits_and_stay_a_while() {
 fn uploads_take_one_request_or_one_per_part_and_two() {
     for (stored, requests) in [
         (0.0, 1),
-        (8_388_608.0, 1),
-        (8_388_609.0, 4),
-        (10.5e6, 4),
-        (1e8, 14),
+        (5_242_880.0, 1),
+        (5_242_881.0, 4),
+        (10.5e6, 5),
+        (1e8, 22),
     ] {
         assert_eq!(requests::puts(stored), requests, "{stored}");
     }
