@@ -153,7 +153,24 @@ pub fn arm() {
                 stopped.is_ok_and(|status| status.success()),
                 "kill -STOP failed"
             );
+            // Another thread may be to take it, and on a busy machine that takes a while, in which this one would go on.
+            while stop_is_pending() {
+                std::thread::yield_now();
+            }
         }
     };
     fail::cfg_callback(point, stop_self).expect("a point can always be set");
+}
+
+/// Whether this process has been sent a SIGSTOP that no thread has taken yet. <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
+#[cfg(feature = "failpoints")]
+fn stop_is_pending() -> bool {
+    const SIGSTOP: u32 = 19;
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .expect("it has the shared pending signals");
+    pending & (1 << (SIGSTOP - 1)) != 0
 }
