@@ -36,12 +36,18 @@ struct Options {
     /// Times that each scenario is played, in turn with all others; medians are shown
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: u32,
-    /// Only scenarios with this in their names, such as gzip-one, or in their titles
-    #[arg(long, value_name = "SUBSTRING", default_value = "")]
-    only: String,
+    /// Only scenarios with this in their names, such as gzip-one, or in their titles; may be given several times
+    #[arg(long, value_name = "SUBSTRING")]
+    only: Vec<String>,
     /// One run of less, to see whether all of it works
     #[arg(long)]
     quick: bool,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only))
+    }
 }
 
 #[tokio::main]
@@ -83,10 +89,9 @@ async fn bench(options: &Options) -> anyhow::Result<bool> {
     chosen.retain(|scenario| {
         [&scenario.id, &scenario.title]
             .iter()
-            .any(|name| name.contains(&options.only))
+            .any(|name| options.wants(name))
     });
-    let [producer, starts] =
-        [targets::PRODUCER, targets::COLD_START].map(|it| it.contains(&options.only));
+    let [producer, starts] = [targets::PRODUCER, targets::COLD_START].map(|it| options.wants(it));
     ensure!(
         !chosen.is_empty() || producer || starts,
         "no scenario has {:?} in its name",
