@@ -31,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one try of a small request may take.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long one try of an upload request may take: 8 MiB at a poor 100 KiB/s.
+/// How long one try of an upload request may take: a part of 5 MiB at a poor 60 KiB/s.
 const DATA_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How long a long poll may hang beyond its own wait. The SDK has no read timeout, so without this it may hang for ever.

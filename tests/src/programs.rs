@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -71,6 +72,16 @@ fn build() -> anyhow::Result<PathBuf> {
         profile.display()
     );
     Ok(profile)
+}
+
+/// Ends with SIGTERM or SIGINT to this process, so that what was started is stopped in an orderly way.
+pub async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 /// What a program said until its end.

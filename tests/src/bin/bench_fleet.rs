@@ -17,7 +17,6 @@ use tests::bench::targets::{self, Medians};
 use tests::bench::{FIGURES, figures, files};
 use tests::programs;
 use tests::stack::Stack;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What a run of the producer looks at, in which nothing is new: the rows are those within `OVERLAP` of the watermark.
 const FLEET: Fleet = Fleet {
@@ -60,16 +59,6 @@ async fn main() -> ExitCode {
             say(&format!("FAILED: {error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Ends with a signal.
-async fn told_to_stop() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }
 
@@ -139,7 +128,7 @@ async fn bench(options: &Options) -> anyhow::Result<bool> {
     };
     let whole = tokio::select! {
         whole = whole => whole.map(|()| true)?,
-        () = told_to_stop() => false,
+        () = programs::told_to_stop() => false,
     };
     progress.finish_and_clear();
     show(&played, &others, figures::number(scale.many))?;

@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tests::chaos::{self, Tally};
 use tests::stack::Stack;
 use tests::{programs, proof};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 /// Plays growth, rotation, duplicates, operators, crashes and faults of every kind in small worlds, in an order that follows
@@ -34,7 +33,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let played = tokio::select! {
         played = soak(&options) => played,
-        () = told_to_stop() => return ExitCode::from(130),
+        () = programs::told_to_stop() => return ExitCode::from(130),
     };
     match played {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,16 +41,6 @@ async fn main() -> ExitCode {
             say(&format!("FAILED: {error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Ends with a signal, so that what was started is stopped in an orderly way.
-async fn told_to_stop() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }
 

@@ -14,7 +14,6 @@ use tests::eventually::eventually;
 use tests::programs;
 use tests::stack::{ACCESS_KEY, REGION, SECRET_KEY, SESSION_TOKEN, Stack};
 use tests::world::World;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::fleet::Fleet;
 
@@ -39,17 +38,7 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        () = told_to_stop() => ExitCode::from(130),
-    }
-}
-
-/// Ends with a signal, so that what was started is stopped in an orderly way.
-async fn told_to_stop() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = programs::told_to_stop() => ExitCode::from(130),
     }
 }
 
