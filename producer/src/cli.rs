@@ -32,6 +32,15 @@ pub struct Cli {
     /// Settings that all commands have.
     #[command(flatten)]
     pub common: Common,
+    /// A deployed stack whose outputs are the settings that are not given otherwise [default: none]
+    #[arg(
+        long,
+        env = "AUDITFERRY_STACK",
+        global = true,
+        value_name = "NAME",
+        help_heading = "Settings of all programs"
+    )]
+    pub from_stack: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -26,3 +26,4 @@ pub mod status;
 
 // Settings.
 pub mod config;
+pub mod from_stack;

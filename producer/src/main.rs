@@ -3,17 +3,32 @@
 use std::process::ExitCode;
 
 use producer::cli::{self, Cli, Verdict};
+use producer::from_stack;
 use shared::config::{self, BadSetting};
 use tracing::error;
 
 // Nothing here computes for long enough to need a second thread, and threads take time to start.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = match config::read::<Cli>() {
+    let mut cli = match config::read::<Cli>() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
     cli.common.start_logging();
+    if let Some(stack) = &cli.from_stack {
+        let settings = match cli.common.roots() {
+            Ok(roots) => from_stack::read(stack, &roots).await,
+            Err(bad) => Err(bad),
+        };
+        let settings = match settings {
+            Ok(settings) => settings,
+            Err(bad) => return config::refuse(&bad),
+        };
+        cli = match config::read_with(&settings) {
+            Ok(cli) => cli,
+            Err(code) => return code,
+        };
+    }
     shared::step::arm();
     match cli::run(cli).await {
         Ok(Verdict::Done) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ use shared::aws::{CallError, Meaning};
 use shared::checkpoint::{Known, Mark};
 use shared::listing::{self, Listing, says_later};
 use shared::log_file::Family;
+use shared::metrics::Metric;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -58,6 +59,27 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What CloudWatch is told of it.
+    pub fn figures(&self, now: Timestamp) -> [(Metric, f64); 5] {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 of them")]
+        let count = |count: usize| count as f64;
+        let oldest = self
+            .instances
+            .iter()
+            .filter_map(|report| report.oldest_unfinished)
+            .min();
+        let hours = oldest.map_or(0.0, |oldest| {
+            oldest.duration_until(now).as_secs_f64() / 3600.0
+        });
+        [
+            (Metric::Sent, count(self.sent)),
+            (Metric::Resent, count(self.resent)),
+            (Metric::Failures, count(self.failures)),
+            (Metric::NotStarted, count(self.not_started.len())),
+            (Metric::OldestUnfinishedHours, hours.max(0.0)),
+        ]
+    }
+
     /// Whether everything that was asked for was done, as far as the time allowed.
     pub fn ok(&self) -> bool {
         self.failures == 0
@@ -77,6 +99,8 @@ pub struct Report {
     pub sent: usize,
     /// Messages sent again.
     pub resent: usize,
+    /// Last write of the version that has been waiting longest, those just sent included; `None` if none is.
+    pub oldest_unfinished: Option<Timestamp>,
     /// With `dry_run`: the log files that would be sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub due: Vec<String>,
@@ -238,6 +262,7 @@ async fn run_instance(
     };
     let mut report = report(found);
     report.listed = listing.files.len();
+    report.oldest_unfinished = oldest_unfinished(&known, &plan);
     report.warnings.clone_from(&plan.warnings);
     if !listing.unreadable.is_empty() {
         report.error = Some("the listing has unreadable entries".to_owned());
@@ -285,6 +310,13 @@ async fn run_instance(
         engine, "listed {}", instance.name
     );
     Ok(report)
+}
+
+/// Last write of the version that has been waiting longest, whether it is known or about to be.
+fn oldest_unfinished(known: &Known, plan: &Plan) -> Option<Timestamp> {
+    let rows = known.rows.iter().filter(|row| !row.state.finished());
+    let waiting = rows.map(|row| &row.message.file).chain(&plan.send);
+    waiting.map(|file| file.version.last_written).min()
 }
 
 /// Lists from `since` on; if there is nothing so late, everything, to tell a quiet instance from one without auditing.

@@ -87,6 +87,17 @@ pub async fn load(roots: &Roots) -> SdkConfig {
         .await
 }
 
+/// For what a deployed stack says of itself.
+pub fn cloudformation(config: &SdkConfig) -> aws_sdk_cloudformation::Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(CONTROL_TIMEOUT);
+    let config = aws_sdk_cloudformation::config::Builder::from(config)
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+    aws_sdk_cloudformation::Client::from_conf(config.build())
+}
+
 /// A configuration of AWS with which no client can work.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {

@@ -1,5 +1,6 @@
 //! Settings that every program has, how values are read, and what becomes of bad ones.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub struct Common {
     /// A file of the certificates to trust, in PEM [default: the system's]
     #[arg(long, env, global = true, value_name = "FILE")]
     pub aws_ca_bundle: Option<PathBuf>,
+    /// CloudWatch namespace of the metrics that worker and Lambda function print for it [default: no metrics]
+    #[arg(long, env, global = true, value_name = "NAMESPACE")]
+    pub metrics_namespace: Option<String>,
     /// json or text [default: text on a terminal, else json]
     #[arg(
         long,
@@ -220,10 +224,20 @@ fn log_filter(text: &str) -> Result<String, String> {
 }
 
 /// The settings of `T` as a command line in which an empty variable is unset.
-pub fn command<T: Parser>() -> Command {
+fn command<T: Parser>(defaults: &BTreeMap<String, String>) -> Command {
+    let settle = |arg: Arg| unset_if_empty(with_default(arg, defaults));
     T::command()
-        .mut_args(unset_if_empty)
-        .mut_subcommands(|command| command.mut_args(unset_if_empty))
+        .mut_args(settle)
+        .mut_subcommands(|command| command.mut_args(settle))
+}
+
+fn with_default(arg: Arg, defaults: &BTreeMap<String, String>) -> Arg {
+    let variable = arg.get_env().and_then(|variable| variable.to_str());
+    match variable.and_then(|variable| defaults.get(variable)) {
+        // clap keeps defaults for as long as the program runs.
+        Some(value) => arg.default_value(&*value.clone().leak()),
+        None => arg,
+    }
 }
 
 fn unset_if_empty(arg: Arg) -> Arg {
@@ -239,7 +253,12 @@ fn unset_if_empty(arg: Arg) -> Arg {
 
 /// Reads flags and environment; `Err` is the exit code after what there was to say has been said.
 pub fn read<T: Parser>() -> Result<T, ExitCode> {
-    let parsed = command::<T>()
+    read_with(&BTreeMap::new())
+}
+
+/// The same, with other defaults, by variable.
+pub fn read_with<T: Parser>(defaults: &BTreeMap<String, String>) -> Result<T, ExitCode> {
+    let parsed = command::<T>(defaults)
         .try_get_matches()
         .and_then(|matches| T::from_arg_matches(&matches));
     parsed.map_err(|error| {
@@ -338,6 +357,7 @@ mod tests {
             s3_bucket: None,
             s3_prefix: prefix.to_owned(),
             aws_ca_bundle: None,
+            metrics_namespace: None,
             log_format: None,
             rust_log: String::new(),
         };

@@ -49,3 +49,6 @@ pub mod config;
 
 // How the programs speak.
 pub mod telemetry;
+
+// What they report in figures.
+pub mod metrics;

@@ -15,19 +15,19 @@ const ENOUGH: Duration = Duration::from_mins(5);
 /// Too short to start an instance, and long enough to say so.
 const TOO_SHORT: Duration = Duration::from_secs(19);
 
-/// What EventBridge sends on a schedule.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/events/EventTypes.html>
+/// What EventBridge Scheduler sends to a function unless it is told otherwise.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html>
 fn scheduled() -> Value {
     json!({
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
         "detail-type": "Scheduled Event",
-        "source": "aws.events",
+        "source": "aws.scheduler",
         "account": "123456789012",
         "time": "2024-10-01T12:00:00Z",
         "region": "us-east-1",
-        "resources": ["arn:aws:events:us-east-1:123456789012:rule/every-five-minutes"],
-        "detail": {}
+        "resources": ["arn:aws:scheduler:us-east-1:123456789012:schedule/default/auditferry"],
+        "detail": "{}"
     })
 }
 

@@ -61,6 +61,9 @@ mod status;
 // All of it at once, in any order, as a seed has it.
 mod chaos;
 
+// What CloudWatch is told.
+mod metrics;
+
 // Whom the programs trust.
 mod trust;
 

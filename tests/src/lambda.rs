@@ -221,6 +221,11 @@ impl Function {
         Ok(answer)
     }
 
+    /// What it has said so far.
+    pub fn log(&self) -> Vec<String> {
+        self.running.log()
+    }
+
     /// Its process: the same for all invocations.
     pub fn id(&self) -> Option<u32> {
         self.running.id()

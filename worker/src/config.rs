@@ -128,6 +128,8 @@ pub struct Config {
     pub health_address: Option<SocketAddr>,
     /// `None`: this is no task of ECS.
     pub ecs_agent_uri: Option<String>,
+    /// `None`: no metrics are reported.
+    pub metrics_namespace: Option<String>,
     /// Whom all connections trust.
     pub roots: Roots,
 }
@@ -199,6 +201,7 @@ impl Settings {
             health_address: self.health_address,
             ecs_agent_uri: self.ecs_agent_uri,
             roots: self.common.roots()?,
+            metrics_namespace: self.common.metrics_namespace,
         })
     }
 }

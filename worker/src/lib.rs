@@ -30,6 +30,9 @@ mod room;
 // Around it all: many files at once, until told to stop.
 pub mod run;
 
+// What came of them, each minute.
+pub mod tally;
+
 // When everything goes wrong: stop taking, probe.
 mod breaker;
 

@@ -23,6 +23,7 @@ use crate::health::{self, Readiness};
 use crate::protection::{InFlight, Protection};
 use crate::room::{Capacity, Room};
 use crate::ship::{Outcome, Ship, ship};
+use crate::tally::Tally;
 
 /// After the grace: how long giving back what still runs may take.
 const LAST_MOMENT: Duration = Duration::from_secs(20);
@@ -47,6 +48,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     let queue = Queue::new(&aws, config.queue_url.clone());
     let (deletions, mut deleter) = deletions(queue.clone());
     let cut_off = CancellationToken::new();
+    let tally = Arc::<Tally>::default();
     let cx = Arc::new(Ship {
         queue: queue.clone(),
         deletions,
@@ -59,6 +61,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         rds: aws.rds,
         lease: config.lease,
         max_attempts: config.max_attempts,
+        tally: Arc::clone(&tally),
         cut_off: cut_off.clone(),
     });
     info!(concurrency = config.concurrency, codec = ?config.codec, level = config.level, "worker started");
@@ -82,6 +85,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         breaker: Arc::clone(&worker.breaker),
         stopping: stop.child_token(),
     };
+    let (namespace, breaker) = (config.metrics_namespace.as_deref(), &*worker.breaker);
     let work = async {
         let mut running = JoinSet::new();
         worker.take(&mut running, &stop).await;
@@ -93,7 +97,9 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         never = health::serve(health_checks, readiness.clone()) => match never {},
         never = protection.keep(in_flight) => match never {},
         never = deleter.run() => match never {},
+        never = tally.keep(namespace, breaker) => match never {},
     }
+    tally.report(namespace, breaker);
     protection.end().await;
     info!("worker stopped");
     Ok(())

@@ -19,6 +19,7 @@ use crate::download::Source;
 use crate::failure::{Disposition, ShipError, backoff};
 use crate::heartbeat;
 use crate::room::Room;
+use crate::tally::Tally;
 
 /// Everything that shipping needs.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Ship {
     pub lease: Duration,
     /// Tries before quarantine.
     pub max_attempts: u32,
+    /// What is reported.
+    pub tally: Arc<Tally>,
     /// Told when the worker's grace is over.
     pub cut_off: CancellationToken,
 }
@@ -106,6 +109,7 @@ async fn to_dead_letters(
     cx.dead_letters
         .send_dead_letter(&delivery.body, reason)
         .await?;
+    cx.tally.quarantined();
     Ok(Outcome::Settled)
 }
 
@@ -174,6 +178,7 @@ async fn complete(
     let Message { instance, file } = claim.message.clone();
     let attempt = claim.attempts;
     cx.checkpoints.complete(claim, proof).await?;
+    cx.tally.shipped(file.version.size, proof);
     info!(
         instance.name = instance.name,
         instance.id = instance.resource_id,
@@ -220,6 +225,7 @@ async fn settle(
             cx.dead_letters
                 .send_dead_letter(&delivery.body, &reason)
                 .await?;
+            cx.tally.quarantined();
             if cx.checkpoints.quarantine(claim, &reason).await? {
                 return Ok(Outcome::Settled);
             }
@@ -230,6 +236,7 @@ async fn settle(
                 "gone, evidence is lost: {what} was deleted by RDS before it was archived"
             );
             if cx.checkpoints.gone(claim, &why).await? {
+                cx.tally.gone();
                 return Ok(Outcome::Settled);
             }
         }
@@ -247,6 +254,7 @@ async fn release(
     delay: Duration,
     counted: bool,
 ) -> Result<(), CallError> {
+    cx.tally.released();
     let released = cx.checkpoints.release(claim, why, counted).await;
     hide(cx, delivery, delay).await;
     released.map(drop)

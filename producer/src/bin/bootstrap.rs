@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Parser;
+use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use producer::config::{Clients, Enumeration, Targets};
 use producer::run::{Summary, Window, run_once};
 use shared::config::{self, BadSetting, Common};
+use shared::metrics;
 use tokio::time::Instant;
 use tracing::error;
 
@@ -38,7 +40,8 @@ async fn main() -> ExitCode {
         Err(bad) => return config::refuse(&bad),
     };
     let handler = service_fn(async |event: LambdaEvent<serde_json::Value>| {
-        handle(&clients, &settings.enumeration, &event).await
+        let namespace = settings.common.metrics_namespace.as_deref();
+        handle(&clients, &settings.enumeration, namespace, &event).await
     });
     match lambda_runtime::run(handler).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +71,7 @@ async fn connect(settings: &Settings) -> Result<Clients, BadSetting> {
 async fn handle(
     clients: &Clients,
     settings: &Enumeration,
+    namespace: Option<&str>,
     event: &LambdaEvent<serde_json::Value>,
 ) -> Result<Summary, Diagnostic> {
     let left = event
@@ -83,6 +87,9 @@ async fn handle(
         Some(Instant::now() + left),
     )
     .await;
+    if let (Ok(summary), Some(namespace)) = (&summary, namespace) {
+        metrics::report(namespace, &summary.figures(Timestamp::now()));
+    }
     match summary {
         Ok(summary) if summary.ok() => Ok(summary),
         Ok(summary) => {
