@@ -64,6 +64,9 @@ mod chaos;
 // What CloudWatch is told.
 mod metrics;
 
+// What production is deployed from.
+mod template;
+
 // Whom the programs trust.
 mod trust;
 

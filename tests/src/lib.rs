@@ -21,6 +21,12 @@ pub mod eventually;
 // SQS, DynamoDB and S3.
 pub mod stack;
 
+// What production is deployed from.
+pub mod template;
+
+// How many workers that has, minute by minute.
+pub mod autoscale;
+
 // RDS: lists, serves, stalls, truncates, refuses.
 pub mod rds;
 

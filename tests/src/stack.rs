@@ -11,7 +11,7 @@ mod resources;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -43,6 +43,9 @@ pub const ACCOUNT: &str = "123456789012";
 
 /// The emulator behind a check of signatures.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stack/serve.py");
+
+/// Every package that it needs, with the hashes of its files.
+const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stack/requirements.txt");
 
 /// How long the emulator may take to start: it takes less than a second unless the machine is very busy.
 const START: Duration = Duration::from_mins(1);
@@ -119,7 +122,12 @@ impl Stack {
 
     /// A Python that has AWS's SDK for it, and all else that the stack needs.
     pub fn python() -> anyhow::Result<PathBuf> {
-        venv::python().context("install the local stack")
+        venv::python(Path::new(REQUIREMENTS)).context("install the local stack")
+    }
+
+    /// A Python that has the packages of another file of requirements.
+    pub fn python_with(requirements: &Path) -> anyhow::Result<PathBuf> {
+        venv::python(requirements)
     }
 
     /// The one stack of this process, started by whoever asks first.

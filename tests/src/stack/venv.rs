@@ -1,4 +1,4 @@
-//! A Python with exactly the packages that the stack needs, beside cargo's other output.
+//! A Python with exactly the packages that something needs, beside cargo's other output.
 
 use std::env;
 use std::fs::{self, File};
@@ -7,9 +7,6 @@ use std::process::Command;
 
 use anyhow::{Context, anyhow, ensure};
 use sha2::{Digest, Sha256};
-
-/// Every package with the hashes of its files.
-const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stack/requirements.txt");
 
 /// Interpreters to try, the usual one first: macOS's `python3` is too old.
 const CANDIDATES: [&str; 6] = [
@@ -34,14 +31,16 @@ print(sys.version, sys.base_prefix)
 ";
 
 /// The interpreter of the environment, which is made when there is none for these requirements and this Python.
+/// `requirements` is a file of pip's that has every package, with the hashes of its files.
 ///
 /// Processes that need it at the same time wait for the first one.
-pub(super) fn python() -> anyhow::Result<PathBuf> {
+pub(super) fn python(requirements: &Path) -> anyhow::Result<PathBuf> {
     let (interpreter, identity) = interpreter()?;
-    let requirements = fs::read(REQUIREMENTS).with_context(|| format!("read {REQUIREMENTS}"))?;
+    let packages =
+        fs::read(requirements).with_context(|| format!("read {}", requirements.display()))?;
     let hash = hex::encode(
         Sha256::new()
-            .chain_update(requirements)
+            .chain_update(packages)
             .chain_update(identity)
             .finalize(),
     );
@@ -83,8 +82,8 @@ pub(super) fn python() -> anyhow::Result<PathBuf> {
                 "--only-binary",
                 ":all:",
                 "--requirement",
-                REQUIREMENTS,
-            ]),
+            ])
+            .arg(requirements),
     )?;
     File::create(&complete).with_context(|| format!("create {}", complete.display()))?;
     Ok(python)
