@@ -9,7 +9,7 @@ use serde::Serialize;
 use shared::aws::{CallError, Meaning};
 use shared::checkpoint::{Known, Mark};
 use shared::listing::{self, Listing, says_later};
-use shared::log_file::Family;
+use shared::log_file::{Family, LogFile};
 use shared::metrics::Metric;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -219,7 +219,8 @@ pub fn begin(now: Timestamp, count: usize) -> usize {
 
 /// Where a run of one instance failed: RDS answers per instance, queue and table serve them all.
 enum Failure {
-    Instance(CallError),
+    /// With what is known to wait all the same.
+    Instance(CallError, Option<Timestamp>),
     Shared(CallError),
 }
 
@@ -254,7 +255,8 @@ async fn run_instance(
             listing::list(&clients.rds, &instance.name, Some(*range.start())).await
         }
     };
-    let listing = listing.map_err(Failure::Instance)?;
+    let waiting = oldest_unfinished(&known, &[]);
+    let listing = listing.map_err(|error| Failure::Instance(error, waiting))?;
     let now = Timestamp::now();
     let plan = match window {
         Window::New => plan(&instance.name, &listing, &known, now, timing),
@@ -262,7 +264,7 @@ async fn run_instance(
     };
     let mut report = report(found);
     report.listed = listing.files.len();
-    report.oldest_unfinished = oldest_unfinished(&known, &plan);
+    report.oldest_unfinished = oldest_unfinished(&known, &plan.send);
     report.warnings.clone_from(&plan.warnings);
     if !listing.unreadable.is_empty() {
         report.error = Some("the listing has unreadable entries".to_owned());
@@ -313,9 +315,9 @@ async fn run_instance(
 }
 
 /// Last write of the version that has been waiting longest, whether it is known or about to be.
-fn oldest_unfinished(known: &Known, plan: &Plan) -> Option<Timestamp> {
+fn oldest_unfinished(known: &Known, send: &[LogFile]) -> Option<Timestamp> {
     let rows = known.rows.iter().filter(|row| !row.state.finished());
-    let waiting = rows.map(|row| &row.message.file).chain(&plan.send);
+    let waiting = rows.map(|row| &row.message.file).chain(send);
     waiting.map(|file| file.version.last_written).min()
 }
 
@@ -374,12 +376,17 @@ fn excuse(found: &Found, failure: Failure) -> Result<Report, CallError> {
     let mut report = report(found);
     match failure {
         Failure::Shared(error) if error.meaning() == Meaning::Environment => return Err(error),
-        Failure::Instance(error) if later(found, &error) => {
+        Failure::Instance(error, waiting) if later(found, &error) => {
+            report.oldest_unfinished = waiting;
             report
                 .warnings
                 .push(format!("not ready, so left for later: {error}"));
         }
-        Failure::Instance(error) | Failure::Shared(error) => report.error = Some(error.to_string()),
+        Failure::Instance(error, waiting) => {
+            report.oldest_unfinished = waiting;
+            report.error = Some(error.to_string());
+        }
+        Failure::Shared(error) => report.error = Some(error.to_string()),
     }
     Ok(report)
 }

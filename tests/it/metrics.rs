@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::eventually::eventually;
 use tests::lambda::{Answer, Function};
+use tests::rds::{FOREVER, Fault, Where};
 use tests::world::by_hand::{FILE, INSTANCE};
 use tests::world::{NOON, World};
 
@@ -84,6 +85,37 @@ async fn lost_evidence_is_told_and_a_worker_without_a_namespace_tells_nothing() 
     world.enumerate().await?;
     let ended = world.work().await?;
     assert!(!ended.stderr.contains("_aws"), "{}", ended.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_is_told_though_its_instance_cannot_be_listed() -> anyhow::Result<()> {
+    let mut world = world().await?;
+    world.enumerate().await?;
+    world.expect_error("failed to enumerate");
+    world.expect_error("EnumerationIncomplete");
+    let denied = Fault::Status {
+        status: 403,
+        code: "AccessDenied".to_owned(),
+        message: "the reason why".to_owned(),
+    };
+    world.rds.fail(Where::listing(INSTANCE), denied, FOREVER);
+    let mut function = Function::start(&world, &[NAMESPACE]).await?;
+    let answer = function
+        .invoke(&serde_json::json!({}), Duration::from_mins(5))
+        .await?;
+    assert!(matches!(answer, Answer::Failed { .. }), "{answer:?}");
+    let report = eventually("the run is reported", async || {
+        let reports = reports(function.log().iter().map(String::as_str));
+        reports.into_iter().next().ok_or("nothing")
+    })
+    .await?;
+    assert!(
+        report["OldestUnfinishedHours"].as_f64() > Some(10_000.0),
+        "{report}"
+    );
+    assert_eq!(report["Failures"], 1.0, "{report}");
+    function.stop(&world).await?;
     Ok(())
 }
 

@@ -76,6 +76,7 @@ fn stand_ins(folder: &Path) -> anyhow::Result<PathBuf> {
             "aws",
             "case \"$*\" in\n\
              *get-caller-identity*) echo 123456789012 ;;\n\
+             *get-role*) exit 254 ;;\n\
              *create-repository*) touch \"$HOME/repository\" ;;\n\
              *describe-repositories*) test -e \"$HOME/repository\" && echo 123456789012.dkr.ecr.us-east-1.amazonaws.com/auditferry-worker ;;\n\
              *get-login-password*) echo password ;;\n\
@@ -137,6 +138,7 @@ fn one_command_builds_pushes_and_deploys_and_can_be_run_again() -> anyhow::Resul
         let (output, calls) = deploy(&folder, arguments)?;
         assert!(output.status.success(), "{output:?}");
         assert_eq!(calls.contains("create-repository"), nth == 0, "{calls}");
+        assert!(calls.contains("create-service-linked-role"), "{calls}");
         let of = |program: &str| {
             calls
                 .lines()
