@@ -15,6 +15,7 @@ use shared::config::{BadSetting, Common};
 use shared::queue::Queue;
 
 use crate::config::{Enumeration, Targets, connect};
+use crate::cost::{self, Prices};
 use crate::dismiss::{self, dismiss};
 use crate::reconcile::{self, reconcile};
 use crate::requeue::{self, Outcome, Queues, requeue};
@@ -124,6 +125,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Estimate what keeping the log costs a month, this way and others; asks nobody, and needs no settings
+    Cost {
+        /// How much, and where.
+        #[command(flatten)]
+        fleet: cost::Fleet,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What a command has to say at its end.
@@ -222,6 +232,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
             } else {
                 Verdict::Failed
             })
+        }
+        Command::Cost { fleet, json } => {
+            let estimate = cost::estimate(&fleet, &Prices::known())?;
+            print(json, &estimate, cost::show::estimate)?;
+            Ok(Verdict::Done)
         }
     }
 }

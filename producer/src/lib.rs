@@ -17,6 +17,7 @@ mod vanished;
 
 // The operator's commands.
 pub mod cli;
+pub mod cost;
 pub mod dismiss;
 mod interrupt;
 pub mod reconcile;

@@ -18,7 +18,8 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn right(value: impl ToString) -> Cell {
+/// A cell for a number.
+pub(crate) fn right(value: impl ToString) -> Cell {
     Cell::new(value).set_alignment(CellAlignment::Right)
 }
 

@@ -58,6 +58,9 @@ mod points;
 // Where everything stands, and what needs a person.
 mod status;
 
+// What it costs, and the README's word on it.
+mod cost;
+
 // All of it at once, in any order, as a seed has it.
 mod chaos;
 
