@@ -137,7 +137,7 @@ const SOFT: [(&str, Value, &str); 15] = [
     (
         "share of a task's time in which it works",
         |assumed| assumed.busy,
-        "tasks start 3 minutes late, and stay 10 minutes after the last file",
+        "tasks start 3 minutes late, and stay 20 minutes after the last file",
     ),
     (
         "hours a day that a task runs at least",
