@@ -21,6 +21,9 @@ pub mod eventually;
 // SQS, DynamoDB and S3.
 pub mod stack;
 
+// A Python with the packages that something needs, made on first use.
+pub mod venv;
+
 // What production is deployed from.
 pub mod template;
 

@@ -3,15 +3,13 @@
 //! It verifies every signature, holds everything in memory, and dies with us. `tests/it/stack.rs` says what of AWS it
 //! does as AWS does.
 
-// Its Python, made on first use.
-mod venv;
 // Queues, a table and a bucket in it, shaped as in production.
 mod resources;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +27,7 @@ use tokio::sync::OnceCell;
 pub use self::resources::Resources;
 
 use crate::rds::Access;
+use crate::venv;
 
 /// The access key that the stack accepts; AWS's own example.
 pub const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -44,7 +43,7 @@ pub const ACCOUNT: &str = "123456789012";
 /// The emulator behind a check of signatures.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stack/serve.py");
 
-/// Every package that it needs, with the hashes of its files.
+/// Its packages.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/stack/requirements.txt");
 
 /// How long the emulator may take to start: it takes less than a second unless the machine is very busy.
@@ -122,12 +121,7 @@ impl Stack {
 
     /// A Python that has AWS's SDK for it, and all else that the stack needs.
     pub fn python() -> anyhow::Result<PathBuf> {
-        venv::python(Path::new(REQUIREMENTS)).context("install the local stack")
-    }
-
-    /// A Python that has the packages of another file of requirements.
-    pub fn python_with(requirements: &Path) -> anyhow::Result<PathBuf> {
-        venv::python(requirements)
+        venv::python(REQUIREMENTS).context("install the local stack")
     }
 
     /// The one stack of this process, started by whoever asks first.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -10,7 +9,8 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::stack::{ACCOUNT, REGION, Stack};
+use crate::stack::{ACCOUNT, REGION};
+use crate::venv;
 
 /// The template as it is written.
 const TEMPLATE: &str = include_str!("../../infra/template.yaml");
@@ -43,7 +43,7 @@ pub fn template() -> anyhow::Result<Value> {
 
 /// Translates and lints each. The first time this installs what it needs, which takes a while and the network.
 pub fn check(templates: &[Value]) -> anyhow::Result<Vec<Checked>> {
-    let python = Stack::python_with(Path::new(REQUIREMENTS)).context("install the linter")?;
+    let python = venv::python(REQUIREMENTS).context("install the linter")?;
     let mut child = Command::new(python)
         .args(["-I", "-B", CHECK])
         .stdin(Stdio::piped())

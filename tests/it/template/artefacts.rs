@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tests::stack::Stack;
+use tests::venv;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DOCKERFILE: &str = include_str!("../../../infra/Dockerfile");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/template/requirements.txt");
 
 fn lint(program: &str, file: &str) -> anyhow::Result<()> {
-    let program = Stack::python_with(Path::new(REQUIREMENTS))?.with_file_name(program);
+    let program = venv::python(REQUIREMENTS)?.with_file_name(program);
     let output = Command::new(program).arg(file).current_dir(ROOT).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(

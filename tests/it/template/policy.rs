@@ -1,11 +1,10 @@
 //! The rules of the trade (checkov's): what they find is excepted here, with the reason, or mended.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tests::stack::Stack;
+use tests::venv;
 
 use super::translated;
 
@@ -83,7 +82,7 @@ fn rules_of_the_trade_find_only_what_is_excepted_for_a_reason() -> anyhow::Resul
     let folder = std::env::temp_dir().join(format!("policy-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("template.json"), translated()?.to_string())?;
-    let checkov = Stack::python_with(Path::new(REQUIREMENTS))?.with_file_name("checkov");
+    let checkov = venv::python(REQUIREMENTS)?.with_file_name("checkov");
     let output = Command::new(checkov)
         .args([
             "--framework",

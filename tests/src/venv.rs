@@ -1,4 +1,4 @@
-//! A Python with exactly the packages that something needs, beside cargo's other output.
+//! A Python with exactly the packages that a requirements file lists, beside cargo's other output.
 
 use std::env;
 use std::fs::{self, File};
@@ -31,16 +31,15 @@ print(sys.version, sys.base_prefix)
 ";
 
 /// The interpreter of the environment, which is made when there is none for these requirements and this Python.
-/// `requirements` is a file of pip's that has every package, with the hashes of its files.
 ///
-/// Processes that need it at the same time wait for the first one.
-pub(super) fn python(requirements: &Path) -> anyhow::Result<PathBuf> {
+/// `requirements` is a file that has every package with the hashes of its files. Processes that need the environment at the
+/// same time wait for the first one.
+pub fn python(requirements: &str) -> anyhow::Result<PathBuf> {
     let (interpreter, identity) = interpreter()?;
-    let packages =
-        fs::read(requirements).with_context(|| format!("read {}", requirements.display()))?;
+    let list = fs::read(requirements).with_context(|| format!("read {requirements}"))?;
     let hash = hex::encode(
         Sha256::new()
-            .chain_update(packages)
+            .chain_update(list)
             .chain_update(identity)
             .finalize(),
     );
@@ -82,8 +81,8 @@ pub(super) fn python(requirements: &Path) -> anyhow::Result<PathBuf> {
                 "--only-binary",
                 ":all:",
                 "--requirement",
-            ])
-            .arg(requirements),
+                requirements,
+            ]),
     )?;
     File::create(&complete).with_context(|| format!("create {}", complete.display()))?;
     Ok(python)
