@@ -16,6 +16,9 @@ mod journey;
 // What the archive holds: the right bytes, under the right key, once.
 mod archive;
 
+// What Athena makes of it: every record, field by field.
+mod athena;
+
 // Duplicates, leases, poison: what becomes of messages.
 mod delivery;
 

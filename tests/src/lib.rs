@@ -12,6 +12,9 @@ pub mod lambda;
 // What the archive holds, read back.
 pub mod archive;
 
+// The archive as Athena reads it, with DuckDB in its place.
+pub mod athena;
+
 // What must hold once everything has settled.
 pub mod invariants;
 

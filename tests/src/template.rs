@@ -256,6 +256,10 @@ impl Resolver<'_> {
         let mut whole = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
             let (name, rest) = piece.split_once('}').context("a brace is not closed")?;
+            if let Some(literal) = name.strip_prefix('!') {
+                whole.push_str(&format!("${{{literal}}}{rest}"));
+                continue;
+            }
             let value = match (own.get(name), name.split_once('.')) {
                 (Some(own), _) => own.clone(),
                 (None, Some((resource, attribute))) => self.attribute(resource, attribute)?,
