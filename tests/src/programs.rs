@@ -49,12 +49,12 @@ fn build() -> anyhow::Result<PathBuf> {
     if cfg!(not(feature = "failpoints")) {
         command.arg("--no-default-features");
     }
-    // target/{profile}/demo or target/{profile}/deps/it-…
+    // target/{profile}/demo or target/{profile}/deps/it-…, where cargo's folder may have any name, but has its tag.
     let this = std::env::current_exe()?;
     let profile = this.ancestors().find(|folder| {
         folder
             .parent()
-            .is_some_and(|parent| parent.ends_with("target"))
+            .is_some_and(|parent| parent.join("CACHEDIR.TAG").is_file())
     });
     let profile = profile.map_or_else(|| this.with_file_name(""), PathBuf::from);
     if profile.ends_with("release") {
