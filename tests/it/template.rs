@@ -20,7 +20,7 @@ mod stack;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use tests::template::{check, template};
+use tests::template::{check, template, translate};
 
 #[test]
 fn linters_find_nothing_in_the_translated_template() -> anyhow::Result<()> {
@@ -36,7 +36,7 @@ fn translated() -> anyhow::Result<Value> {
     static TRANSLATED: OnceLock<Result<Value, String>> = OnceLock::new();
     let translate = || {
         let template = template().map_err(|error| format!("{error:#}"))?;
-        let checked = check(&[template]).map_err(|error| format!("{error:#}"))?;
+        let checked = translate(&[template]).map_err(|error| format!("{error:#}"))?;
         let checked = checked.into_iter().next().ok_or("nothing was checked")?;
         checked
             .translated

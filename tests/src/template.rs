@@ -41,11 +41,20 @@ pub fn template() -> anyhow::Result<Value> {
     serde_saphyr::from_str(TEMPLATE).context("parse infra/template.yaml")
 }
 
-/// Translates and lints each. The first time this installs what it needs, which takes a while and the network.
+/// Translates each, and finds nothing else.
+pub fn translate(templates: &[Value]) -> anyhow::Result<Vec<Checked>> {
+    run("translate", templates)
+}
+
+/// Translates and lints each, which takes some seconds. The first time this installs what it needs, which takes a while and the network.
 pub fn check(templates: &[Value]) -> anyhow::Result<Vec<Checked>> {
+    run("lint", templates)
+}
+
+fn run(how: &str, templates: &[Value]) -> anyhow::Result<Vec<Checked>> {
     let python = venv::python(REQUIREMENTS).context("install the linter")?;
     let mut child = Command::new(python)
-        .args(["-I", "-B", CHECK])
+        .args(["-I", "-B", CHECK, how])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -257,7 +266,7 @@ impl Resolver<'_> {
         for piece in pieces {
             let (name, rest) = piece.split_once('}').context("a brace is not closed")?;
             if let Some(literal) = name.strip_prefix('!') {
-                whole.push_str(&format!("${{{literal}}}{rest}"));
+                whole.extend(["${", literal, "}", rest]);
                 continue;
             }
             let value = match (own.get(name), name.split_once('.')) {

@@ -1,8 +1,8 @@
 """Translates CloudFormation templates from AWS SAM as the service does, and lints what comes out.
 
-Usage: check.py < [TEMPLATE, ...] > [{"translated": TEMPLATE or null, "findings": [TEXT, ...]}, ...], all JSON.
+Usage: check.py translate|lint < [TEMPLATE, ...] > [{"translated": TEMPLATE or null, "findings": [TEXT, ...]}, ...], all JSON.
 
-Linters overlook much in a template of SAM, so what they see is the translation.
+Linters overlook much in a template of SAM, so what they see is the translation. They take two seconds for each.
 """
 
 import json
@@ -39,6 +39,8 @@ def check(template):
         template = translated(template)
     except Exception as error:  # noqa: BLE001: whatever it is, the template is at fault
         return {"translated": None, "findings": [f"translate: {error!r} {getattr(error, 'causes', '')}"]}
+    if sys.argv[1:] == ["translate"]:
+        return {"translated": template, "findings": []}
     config = ManualArgs(regions=REGIONS, include_checks=["I", "W", "E"])
     return {
         "translated": template,
