@@ -23,7 +23,7 @@ use serde_json::Value;
 use tests::template::{check, template, translate};
 
 #[test]
-fn linters_find_nothing_in_the_translated_template() -> anyhow::Result<()> {
+fn linters_find_nothing_in_the_template_and_its_translation() -> anyhow::Result<()> {
     let checked = check(&[template()?])?.remove(0);
     assert_eq!(checked.findings, Vec::<String>::new());
     let translated = checked.translated.expect("nothing was found");

@@ -63,7 +63,7 @@ impl Catalog {
     /// Reads the template, for an archive in that bucket under that prefix, and tables that begin with that hour.
     pub fn read(bucket: &str, prefix: &str, from: &str) -> anyhow::Result<Self> {
         let parameters = [
-            ("WorkerImage", "any"),
+            template::IMAGE,
             ("ExistingBucket", bucket),
             ("ArchivePrefix", prefix),
             ("QueryFrom", from),

@@ -24,6 +24,9 @@ const CHECK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/template/check.py");
 /// What resources are called by whatever refers to the stack.
 pub const STACK: &str = "auditferry";
 
+/// The one parameter that has no default.
+pub const IMAGE: (&str, &str) = ("WorkerImage", "registry/auditferry-worker:1");
+
 /// Values of parameters, by name; the rest have their defaults.
 pub type Parameters<'a> = &'a [(&'a str, &'a str)];
 

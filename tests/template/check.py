@@ -2,7 +2,7 @@
 
 Usage: check.py translate|lint < [TEMPLATE, ...] > [{"translated": TEMPLATE or null, "findings": [TEXT, ...]}, ...], all JSON.
 
-Linters overlook much in a template of SAM, so what they see is the translation. They take two seconds for each.
+Linters overlook much in a template of SAM, so they see the translation, too. They take some seconds for each.
 """
 
 import json
@@ -35,6 +35,7 @@ def translated(template):
 
 
 def check(template):
+    written = json.dumps(template)
     try:
         template = translated(template)
     except Exception as error:  # noqa: BLE001: whatever it is, the template is at fault
@@ -42,10 +43,9 @@ def check(template):
     if sys.argv[1:] == ["translate"]:
         return {"translated": template, "findings": []}
     config = ManualArgs(regions=REGIONS, include_checks=["I", "W", "E"])
-    return {
-        "translated": template,
-        "findings": [f"{found.rule.id} {'/'.join(map(str, found.path))}: {found.message}" for found in lint(json.dumps(template), config=config)],
-    }
+    found = lint(written, config=config) + lint(json.dumps(template), config=config)
+    findings = [f"{it.rule.id} {'/'.join(map(str, it.path))}: {it.message}" for it in found]
+    return {"translated": template, "findings": findings}
 
 
 json.dump([check(template) for template in json.load(sys.stdin)], sys.stdout)

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use iam_rs::{Decision, IAMPolicy, IAMRequest, PolicyEvaluator};
 use serde_json::{Value, json};
-use tests::template::{Parameters, resolve};
+use tests::template::{IMAGE, Parameters, resolve};
 
 use super::translated;
 
-const IMAGE: (&str, &str) = ("WorkerImage", "registry/auditferry-worker:1");
 const PLAIN: Parameters<'static> = &[IMAGE];
 const WITH_PREFIX: Parameters<'static> = &[IMAGE, ("ArchivePrefix", "logs/")];
 

@@ -4,28 +4,25 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tests::template::{Parameters, members, of_type, resolve, text};
-
-/// Those without a default.
-const REQUIRED: (&str, &str) = ("WorkerImage", "registry/auditferry-worker:1");
+use tests::template::{IMAGE, Parameters, members, of_type, resolve, text};
 
 /// Every way in which it can be deployed that changes more than a value.
 const DEPLOYMENTS: [Parameters<'static>; 5] = [
-    &[REQUIRED],
+    &[IMAGE],
     &[
-        REQUIRED,
+        IMAGE,
         ("ScheduleMinutes", "5"),
         ("WorkerSize", "small"),
         ("UseSpot", "true"),
     ],
     &[
-        REQUIRED,
+        IMAGE,
         ("ScheduleMinutes", "60"),
         ("WorkerSize", "large"),
         ("Architecture", "x86_64"),
     ],
     &[
-        REQUIRED,
+        IMAGE,
         ("ExistingBucket", "ours"),
         ("KmsKeyArn", "arn:aws:kms:us-east-1:123456789012:key/ours"),
         ("ExistingVpc", "vpc-0"),
@@ -34,7 +31,7 @@ const DEPLOYMENTS: [Parameters<'static>; 5] = [
         ("AlarmTopicArn", "arn:aws:sns:us-east-1:123456789012:ours"),
     ],
     &[
-        REQUIRED,
+        IMAGE,
         ("ScheduleMinutes", "30"),
         ("ObjectLockMode", "COMPLIANCE"),
         ("ObjectLockDays", "400"),
@@ -179,7 +176,7 @@ fn every_size_is_one_that_fargate_has(template: &Value) -> anyhow::Result<Broken
         .flatten()
     {
         let size = text(size);
-        let deployed = resolve(template, &[REQUIRED, ("WorkerSize", &size)])?;
+        let deployed = resolve(template, &[IMAGE, ("WorkerSize", &size)])?;
         let (cpu, memory) = (
             of(&deployed, "WorkerTask", "Cpu"),
             of(&deployed, "WorkerTask", "Memory"),

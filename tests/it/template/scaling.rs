@@ -1,15 +1,12 @@
 //! How many workers there are: as soon as a message waits, as many as it takes, none when nothing waits, and no to and fro.
 
 use tests::autoscale::{Course, Policy, picture, play, shapes};
-use tests::template::{resolve, template};
+use tests::template::{IMAGE, resolve, template};
 
 const README: &str = include_str!("../../../infra/README.md");
 
 fn policy(max: &str) -> anyhow::Result<Policy> {
-    let parameters = [
-        ("WorkerImage", "registry/auditferry-worker:1"),
-        ("MaxWorkers", max),
-    ];
+    let parameters = [IMAGE, ("MaxWorkers", max)];
     Policy::of(&resolve(&template()?, &parameters)?)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tests::archive;
 use tests::eventually::eventually;
 use tests::stack::Stack;
-use tests::template::members;
+use tests::template::{IMAGE, members};
 use tests::world::by_hand::{FILE, INSTANCE};
 use tests::world::{NOON, World};
 
@@ -93,10 +93,7 @@ async fn a_file_travels_through_a_deployed_stack_that_tells_the_operator_all_set
     deploy(
         &cloudformation,
         "journey",
-        &[
-            ("WorkerImage", "registry/worker:1"),
-            ("ArchivePrefix", "logs/"),
-        ],
+        &[IMAGE, ("ArchivePrefix", "logs/")],
     )
     .await?;
 

@@ -3,12 +3,9 @@
 use std::io::{self, Write};
 
 use tests::autoscale::{Policy, picture};
-use tests::template::{resolve, template};
+use tests::template::{IMAGE, resolve, template};
 
 fn main() -> anyhow::Result<()> {
-    let deployed = resolve(
-        &template()?,
-        &[("WorkerImage", "registry/auditferry-worker:1")],
-    )?;
+    let deployed = resolve(&template()?, &[IMAGE])?;
     Ok(io::stdout().write_all(picture(&Policy::of(&deployed)?).as_bytes())?)
 }
