@@ -20,7 +20,8 @@ pub enum Metric {
     Failures,
     /// Instances that the run had no time for.
     NotStarted,
-    /// Hours since the last write of the version that has been waiting longest; 0 if none is.
+    /// Hours since the last write of the version that has been waiting longest, of the instances that the run reached; 0
+    /// if none is.
     OldestUnfinishedHours,
     /// By a worker, each minute: versions that are complete.
     Shipped,

@@ -164,6 +164,17 @@ impl Stack {
             .build()
     }
 
+    /// What a server must be signed for that programs with [`Self::environment`] are to use.
+    pub fn access() -> Access {
+        Access {
+            access_key: ACCESS_KEY.to_owned(),
+            secret_key: SECRET_KEY.to_owned(),
+            session_token: Some(SESSION_TOKEN.to_owned()),
+            region: REGION.to_owned(),
+            account: ACCOUNT.to_owned(),
+        }
+    }
+
     /// Accepts these credentials, too; or answers `ExpiredToken` to them from now on.
     pub async fn accept(&self, access: &Access, expired: bool) -> anyhow::Result<()> {
         let body = serde_json::json!({

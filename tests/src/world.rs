@@ -10,8 +10,8 @@ use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use crate::archive::{self, Object};
 use crate::programs::{self, Ended, Environment, Running};
 use crate::proxy::{Proxy, Service};
-use crate::rds::{Access, NewCluster, NewInstance, Rds};
-use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
+use crate::rds::{NewCluster, NewInstance, Rds};
+use crate::stack::{Resources, Stack};
 use crate::tls::Tls;
 
 // What a test does by hand: one instance, one log file, the message of a version, its row.
@@ -66,13 +66,7 @@ impl World {
         // Before anything is under way that would time out while a thread waits for the compiler.
         tokio::task::spawn_blocking(programs::folder).await??;
         let resources = Resources::create(stack).await?;
-        let rds = Rds::start_with(Access {
-            access_key: ACCESS_KEY.to_owned(),
-            secret_key: SECRET_KEY.to_owned(),
-            session_token: Some(SESSION_TOKEN.to_owned()),
-            region: REGION.to_owned(),
-            account: ACCOUNT.to_owned(),
-        })?;
+        let rds = Rds::start_with(Stack::access())?;
         let mut environment: Environment = Vec::new();
         environment.extend(
             stack

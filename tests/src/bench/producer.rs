@@ -19,8 +19,8 @@ use super::process;
 use crate::dynamodb;
 use crate::programs::Environment;
 use crate::proxy::Proxy;
-use crate::rds::{Access, NewCluster, NewInstance, Rds};
-use crate::stack::{ACCESS_KEY, ACCOUNT, REGION, Resources, SECRET_KEY, SESSION_TOKEN, Stack};
+use crate::rds::{NewCluster, NewInstance, Rds};
+use crate::stack::{ACCOUNT, REGION, Resources, Stack};
 
 /// Instances of one cluster: a writer and its replicas.
 const MEMBERS: usize = 10;
@@ -84,13 +84,7 @@ impl Idle {
 pub async fn idle(auditferry: &Path, fleet: Fleet) -> anyhow::Result<Idle> {
     let stack = tokio::task::spawn_blocking(Stack::start).await??;
     let resources = Resources::create(&stack).await?;
-    let rds = Rds::start_with(Access {
-        access_key: ACCESS_KEY.to_owned(),
-        secret_key: SECRET_KEY.to_owned(),
-        session_token: Some(SESSION_TOKEN.to_owned()),
-        region: REGION.to_owned(),
-        account: ACCOUNT.to_owned(),
-    })?;
+    let rds = Rds::start_with(Stack::access())?;
     let items = furnish(&rds, fleet)?;
     put(&stack, &resources.table, items).await?;
 
