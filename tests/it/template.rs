@@ -10,6 +10,8 @@ mod policy;
 mod artefacts;
 // Who may do what, and who may not.
 mod access;
+// What the programs really ask for.
+mod requests;
 // The variables of the template are the settings of the programs.
 mod settings;
 // How many workers there are, minute by minute.

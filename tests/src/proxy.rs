@@ -84,6 +84,8 @@ pub struct Call {
     pub at: Instant,
     /// The API's name for it, such as `UpdateItem`.
     pub operation: String,
+    /// What it asked for, and under which conditions.
+    pub head: Parts,
     /// What it brought.
     pub body: Bytes,
 }
@@ -216,6 +218,7 @@ async fn answer(
     let call = Call {
         at: Instant::now(),
         operation,
+        head: head.clone(),
         body: body.clone(),
     };
     drop(shared.calls.send(call)); // Mostly, nobody listens.

@@ -171,7 +171,8 @@ async fn a_lost_file_is_gone_also_to_a_role_that_may_not_list_the_bucket() -> an
         status: 403,
         code: "AccessDenied",
     };
-    proxy.answer("HeadObject", denied, ALWAYS);
+    proxy.answer("HeadObject", denied.clone(), ALWAYS);
+    proxy.answer("HeadBucket", denied, ALWAYS);
     let ended = world.work_with(&[(S3, &proxy.url())]).await?;
     world.until(&version, "Gone").await?;
     assert_eq!(ended.logged("ERROR").len(), 1);

@@ -317,6 +317,7 @@ mod tests {
         let call = |row: &str, operation: &str, second: u64| Call {
             at: start + Duration::from_secs(second),
             operation: operation.to_owned(),
+            head: hyper::Request::new(()).into_parts().0,
             body: format!(r#"{{"Key":{{"sk":{{"S":"{row}"}}}}}}"#).into(),
         };
         let calls = [

@@ -175,7 +175,7 @@ impl Kept {
                 id.and_then(|id| self.uploads.remove(&id));
                 *response.status_mut() = StatusCode::NO_CONTENT;
             }
-            "HeadObject" if key.is_empty() => {} // HeadBucket
+            "HeadBucket" => {}
             "HeadObject" => match self.objects.get(key) {
                 Some(object) => {
                     response.headers_mut().insert(ETAG, etag(*object).parse()?);

@@ -69,7 +69,7 @@ impl Service {
         }
     }
 
-    /// The API's name for a request; for S3 only of what the worker does.
+    /// The API's name for a request; for S3 only of what our programs do.
     pub(super) fn operation(self, head: &Parts, body: &[u8]) -> String {
         let operation = match self {
             Self::Sqs | Self::DynamoDb => {
@@ -121,7 +121,7 @@ fn respond(status: u16, kind: &'static str, body: String) -> Response<Body> {
     response
 }
 
-/// S3's name for a request, of those that the worker makes.
+/// S3's name for a request, of those that our programs make.
 pub(crate) fn object_operation(head: &Parts) -> &'static str {
     let has = |name: &str| {
         let query = head.uri.query().unwrap_or_default();
@@ -129,7 +129,11 @@ pub(crate) fn object_operation(head: &Parts) -> &'static str {
             .split('&')
             .any(|pair| pair.split('=').next() == Some(name))
     };
+    // `/bucket/key` has one, `/bucket` and `/bucket/` have none.
+    let key = head.uri.path().splitn(3, '/').nth(2).unwrap_or_default();
     match head.method.as_str() {
+        "HEAD" if key.is_empty() => "HeadBucket",
+        "GET" if key.is_empty() => "ListObjectsV2",
         "PUT" if has("partNumber") => "UploadPart",
         "PUT" => "PutObject",
         "POST" if has("uploads") => "CreateMultipartUpload",
