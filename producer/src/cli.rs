@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use shared::archive::Archive;
 use shared::checkpoint::Checkpoints;
 use shared::config::{BadSetting, Common};
 use shared::queue::Queue;
@@ -22,6 +23,7 @@ use crate::requeue::{self, Outcome, Queues, requeue};
 use crate::run::{Window, run_once};
 use crate::show;
 use crate::status::status;
+use crate::verify::{self, verify};
 
 /// Copies database audit logs from Amazon RDS and Aurora to S3, and proves that nothing is missing
 ///
@@ -114,6 +116,15 @@ pub enum Command {
         request: reconcile::Request,
         /// Print the result as JSON
         #[arg(long, help_heading = "Options")]
+        json: bool,
+    },
+    /// Read archived versions back and compare their bytes with what was shipped; exit status 2 if they differ
+    Verify {
+        /// Which versions.
+        #[command(flatten)]
+        request: verify::Request,
+        /// Print the result as JSON
+        #[arg(long)]
         json: bool,
     },
     /// Give up what nobody can bring back, for a reason that is recorded
@@ -220,6 +231,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Verdict> {
                 (true, true) => Verdict::Done,
             })
         }
+        Command::Verify { request, json } => read_back(&cli.common, &request, json).await,
         Command::Dismiss { request, json } => {
             let table = cli.common.checkpoint_table()?;
             let checkpoints = Checkpoints::new(&connect(&cli.common.roots()?, &[]).await?, table);
@@ -259,6 +271,30 @@ async fn enumerate(
     })
 }
 
+async fn read_back(
+    common: &Common,
+    request: &verify::Request,
+    json: bool,
+) -> anyhow::Result<Verdict> {
+    let table = common.checkpoint_table()?;
+    let (bucket, prefix) = (common.s3_bucket()?, common.s3_prefix()?);
+    let aws = connect(&common.roots()?, &[]).await?;
+    let checkpoints = Checkpoints::new(&aws, table);
+    let archive = Archive::new(&aws, bucket, prefix);
+    let progress = progress();
+    let result = verify(&checkpoints, &archive, request, &progress).await;
+    progress.finish_and_clear();
+    let result = result?;
+    print(json, &result, show::verification)?;
+    Ok(
+        match (result.failures.is_empty(), result.discrepancies.is_empty()) {
+            (false, _) => Verdict::Failed,
+            (true, false) => Verdict::NeedsAPerson,
+            (true, true) => Verdict::Done,
+        },
+    )
+}
+
 /// A bar on a terminal; nothing elsewhere.
 fn progress() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} looked at, {eta} left");
@@ -271,7 +307,7 @@ pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// The same, but a date means its end.
-fn time_until(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn time_until(text: &str) -> Result<Timestamp, String> {
     read_time(text, |date| {
         midnight(date.tomorrow()?)?.checked_sub(Duration::from_nanos(1))
     })

@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod requeue;
 mod show;
 pub mod status;
+pub mod verify;
 
 // Settings.
 pub mod config;

@@ -25,7 +25,7 @@ const INSTANCES: usize = 4;
 /// Objects of one instance asked for at a time.
 const OBJECTS: usize = 8;
 /// How far back to look, unless told.
-const LOOK_BACK: Duration = Duration::from_hours(7 * 24);
+pub(crate) const LOOK_BACK: Duration = Duration::from_hours(7 * 24);
 
 /// How long after the time in its name a log file may still be written to, with a margin: 30 hours were seen.
 const OPEN_FOR: Duration = Duration::from_hours(48);

@@ -1,6 +1,7 @@
 //! Results of the operator's commands as people read them.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::HumanBytes;
 use shared::checkpoint::{Presence, State};
 use shared::queue::Depth;
 
@@ -9,6 +10,7 @@ use crate::reconcile::{Finding, Reconciliation};
 use crate::requeue::{Done, Outcome, Request, Source};
 use crate::run::Summary;
 use crate::status::{InstanceStatus, Status};
+use crate::verify::{self, Verification};
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -326,4 +328,57 @@ pub(crate) fn reconciliation(result: &Reconciliation, repair: bool) -> String {
         format!("{rows}\n")
     };
     [found, summary, lines("failures:", &result.failures)].concat()
+}
+
+/// What is not as it was shipped.
+pub(crate) fn verification(result: &Verification) -> String {
+    let mut rows = table(&[
+        "instance",
+        "log file",
+        "last written",
+        "bytes",
+        "object",
+        "",
+    ]);
+    for found in &result.discrepancies {
+        rows.add_row([
+            Cell::new(&found.instance),
+            Cell::new(&found.file),
+            Cell::new(to_the_second(&found.last_written)),
+            right(found.size),
+            Cell::new(&found.key),
+            Cell::new(match found.finding {
+                verify::Finding::Missing => "there is no such object",
+                verify::Finding::Damaged => "it cannot be decompressed",
+                verify::Finding::Short => "it ends too early",
+                verify::Finding::Different => "it is not what was shipped",
+                verify::Finding::Long => "it goes on after what was shipped",
+            }),
+        ]);
+    }
+    let (verified, different) = (result.verified, result.discrepancies.len());
+    let read = HumanBytes(result.read_bytes);
+    let mut text = vec![format!(
+        "{verified} versions are as they were shipped, {different} are not; {read} read\n"
+    )];
+    if different > 0 {
+        text.insert(0, format!("{rows}\n"));
+    }
+    for (count, what) in [
+        (
+            result.without_sha256,
+            "whole, but recorded without a SHA-256",
+        ),
+        (result.empty, "empty: there is nothing to archive"),
+        (
+            result.not_archived,
+            "not archived, or not yet: see auditferry status",
+        ),
+    ] {
+        if count > 0 {
+            text.push(format!("{count} {what}\n"));
+        }
+    }
+    text.push(lines("failures:", &result.failures));
+    text.concat()
 }

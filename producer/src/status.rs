@@ -304,6 +304,7 @@ mod tests {
             reason: None,
             error: None,
             keys: Vec::new(),
+            content: None,
         })
     }
 

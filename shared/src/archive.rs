@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::head_object::HeadObjectError;
+pub use aws_sdk_s3::primitives::ByteStream;
 
 use crate::aws::{Aws, CallError};
 use crate::checkpoint::Proof;
@@ -155,6 +157,28 @@ impl Archive {
             .clone()
             .ok_or_else(|| CallError::nonsense(OPERATION, "an object without ETag"))?;
         Ok(Some(Archived::read(etag, head.metadata())))
+    }
+
+    /// Opens an object; `None` if nothing is under the key. What comes of it may break off.
+    pub async fn open(&self, key: &str) -> Result<Option<ByteStream>, CallError> {
+        match self
+            .control
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(object) => Ok(Some(object.body)),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetObjectError::is_no_such_key) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(CallError::new("GetObject", &error)),
+        }
     }
 
     /// The keys that begin with `start`, in S3's order.

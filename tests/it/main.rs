@@ -55,6 +55,9 @@ mod dismiss;
 // RDS, table and archive, compared and mended.
 mod reconcile;
 
+// What is archived, read back.
+mod verify;
+
 // Processes die, or sleep, before and after each durable step.
 mod points;
 

@@ -28,7 +28,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -59,6 +59,8 @@ pub enum Answer {
     },
     /// Something goes wrong.
     Faulty(Fault),
+    /// It is passed on once its [`Hold`] is dropped.
+    Held(watch::Receiver<()>),
 }
 
 /// A running proxy; dropping it stops it.
@@ -96,6 +98,14 @@ pub struct Call {
 pub struct Injection {
     shared: Arc<Shared>,
     id: u64,
+}
+
+/// Calls wait until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it lets the calls go on"]
+pub struct Hold {
+    _injection: Injection,
+    _until: watch::Sender<()>,
 }
 
 impl Drop for Injection {
@@ -154,6 +164,20 @@ impl Proxy {
         Injection {
             id: script.add(operation, Answer::Faulty(fault), calls),
             shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Lets calls of an operation wait.
+    pub fn hold(&self, operation: &str) -> Hold {
+        let (until, held) = watch::channel(());
+        let mut script = self.shared.script();
+        let id = script.add(Some(operation), Answer::Held(held), Calls::All);
+        Hold {
+            _injection: Injection {
+                id,
+                shared: Arc::clone(&self.shared),
+            },
+            _until: until,
         }
     }
 
@@ -227,6 +251,10 @@ async fn answer(
         Answer::Lost => Err(shared.pass_on_and_end(&head, body, End::Close).await?),
         Answer::Refused { status, code } => Ok(service.refusal(status, code)),
         Answer::Faulty(fault) => shared.spoil(fault, service, &head, body).await,
+        Answer::Held(mut until) => {
+            drop(until.changed().await); // nothing is ever sent: it fails at the end
+            shared.pass_on(&head, body).await
+        }
     }
 }
 

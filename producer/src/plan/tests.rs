@@ -55,6 +55,7 @@ fn row(file: LogFile, state: State) -> Row {
         reason: None,
         error: None,
         keys: Vec::new(),
+        content: None,
     }
 }
 

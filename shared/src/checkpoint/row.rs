@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
+use super::claim::Content;
 use crate::instance::Instance;
 use crate::log_file::{Family, LogFile, Version};
 use crate::message::Message;
@@ -107,6 +108,8 @@ pub struct Row {
     pub error: Option<String>,
     /// While it is complete: the keys of the objects that hold it.
     pub keys: Vec<String>,
+    /// While it is complete: what its first object holds; `None` if whoever recorded it had not read it.
+    pub content: Option<Content>,
 }
 
 /// The watermark of one instance and family.
@@ -281,6 +284,17 @@ impl Fields<'_> {
             .collect()
     }
 
+    fn content(&self) -> Result<Option<Content>, Malformed> {
+        if !self.0.contains_key("sha256") {
+            return Ok(None);
+        }
+        Ok(Some(Content {
+            sha256: self.text("sha256")?,
+            raw_bytes: self.number("raw_bytes")?,
+            lines: self.number("lines")?,
+        }))
+    }
+
     fn malformed(&self, attribute: &'static str) -> Malformed {
         let key = |name| {
             self.0
@@ -331,6 +345,7 @@ impl Row {
             reason: fields.text("reason").ok(),
             error: fields.text("error").ok(),
             keys: fields.keys(),
+            content: fields.content()?,
         })
     }
 }

@@ -193,6 +193,7 @@ fn a_row_is_read_as_it_was_written() {
         reason: None,
         error: None,
         keys: Vec::new(),
+        content: None,
     };
     assert_eq!(Row::read(&queued), Ok(bare.clone()));
     let keys = AttributeValue::L(vec![text("k2"), text("k3")]);

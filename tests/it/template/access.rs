@@ -17,7 +17,7 @@ const WITH_PREFIX: Parameters<'static> = &[IMAGE, ("ArchivePrefix", "logs/")];
 
 /// The calls of AWS in the sources, and the action that allows each.
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-const CALLS: [(&str, &str); 25] = [
+const CALLS: [(&str, &str); 26] = [
     (".describe_db_clusters()", "rds:DescribeDBClusters"),
     (".describe_db_instances()", "rds:DescribeDBInstances"),
     (".describe_db_log_files()", "rds:DescribeDBLogFiles"),
@@ -43,6 +43,7 @@ const CALLS: [(&str, &str); 25] = [
     (".head_bucket()", "s3:ListBucket"),
     (".list_objects_v2()", "s3:ListBucket"),
     (".head_object()", "s3:GetObject"),
+    (".get_object()", "s3:GetObject"),
     (".put_object()", "s3:PutObject"),
     (".create_multipart_upload()", "s3:PutObject"),
     (".upload_part()", "s3:PutObject"),

@@ -108,6 +108,7 @@ fn asks(call: &Call, resources: &Resources) -> anyhow::Result<Vec<Asked>> {
             asked("s3:GetObject", &object(path, &resources.bucket)?),
             asked("s3:ListBucket", BUCKET),
         ],
+        "GetObject" => vec![asked("s3:GetObject", &object(path, &resources.bucket)?)],
         "AbortMultipartUpload" => vec![asked(
             "s3:AbortMultipartUpload",
             &object(path, &resources.bucket)?,
@@ -328,6 +329,7 @@ async fn every_request_is_allowed_to_whoever_makes_it_and_all_that_is_allowed_is
         ),
         (&["enumerate"], 0),
         (&["reconcile", "--since", "2024-01-01", "--repair"], 0),
+        (&["verify", "--since", "2024-01-01"], 0),
         (&["status", "--from-stack", STACK], 64),
     ];
     for (arguments, code) in operator {

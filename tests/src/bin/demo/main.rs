@@ -97,6 +97,12 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
     );
 
     let keys = compare(&world, &fleet, &shipped).await?;
+    let verified = world.auditferry(&["verify"]).await?;
+    ensure!(verified.code() == Some(0), "it is not: {verified:?}");
+    say(&format!(
+        "\n$ auditferry verify\n{}",
+        verified.stdout.trim_end()
+    ));
     say(&format!(
         "\nThe archive, bucket {}:\n{}",
         world.resources.bucket,
