@@ -133,7 +133,7 @@ fn of_the_sdks() -> anyhow::Result<BTreeSet<String>> {
     #[expect(clippy::disallowed_methods, reason = "cargo says where it is")]
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .args(["metadata", "--format-version=1", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
     let metadata: Value =
