@@ -1,15 +1,18 @@
 //! What is built and deployed: the image, and the script that does it all.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tests::template::template;
 use tests::venv;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const DOCKERFILE: &str = include_str!("../../../infra/Dockerfile");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/template/requirements.txt");
+const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/template/stand_in.sh");
 
 fn lint(program: &str, file: &str) -> anyhow::Result<()> {
     let program = venv::python(REQUIREMENTS)?.with_file_name(program);
@@ -27,17 +30,19 @@ fn lint(program: &str, file: &str) -> anyhow::Result<()> {
 fn linters_find_nothing_in_the_dockerfile_and_the_scripts() -> anyhow::Result<()> {
     lint("hadolint", "infra/Dockerfile")?;
     lint("shellcheck", "infra/deploy")?;
+    lint("shellcheck", "tests/template/stand_in.sh")?;
     lint("shellcheck", ".ci/run")
 }
 
 #[test]
 fn the_image_has_one_program_as_nobody_on_a_base_that_is_pinned() {
-    let images: Vec<&str> = DOCKERFILE
-        .lines()
-        .filter(|line| line.starts_with("ARG "))
-        .collect();
-    assert_eq!(images.len(), 2);
-    for image in images {
+    let images = || {
+        DOCKERFILE
+            .lines()
+            .filter(|line| line.starts_with("ARG ") && line.contains('='))
+    };
+    assert_eq!(images().count(), 2);
+    for image in images() {
         let digest = image
             .split_once("@sha256:")
             .map(|(_, digest)| digest)
@@ -58,7 +63,7 @@ fn the_image_has_one_program_as_nobody_on_a_base_that_is_pinned() {
     assert_eq!(
         steps,
         [
-            "COPY --from=build /source/target/release/auditferry-worker /auditferry-worker",
+            "COPY --from=build /auditferry-worker /auditferry-worker",
             "USER 65532:65532",
             "ENTRYPOINT [\"/auditferry-worker\"]",
         ]
@@ -67,43 +72,38 @@ fn the_image_has_one_program_as_nobody_on_a_base_that_is_pinned() {
     assert!(!DOCKERFILE.contains("# syntax="));
 }
 
-/// Programs that say what they are asked for, and answer as the real ones would.
+/// A folder of programs that stand in for those that the script calls.
 fn stand_ins(folder: &Path) -> anyhow::Result<PathBuf> {
     let programs = folder.join("bin");
     fs::create_dir_all(&programs)?;
-    for (name, answers) in [
-        (
-            "aws",
-            "case \"$*\" in\n\
-             *get-caller-identity*) echo 123456789012 ;;\n\
-             *get-role*) exit 254 ;;\n\
-             *create-repository*) touch \"$HOME/repository\" ;;\n\
-             *describe-repositories*) test -e \"$HOME/repository\" && echo 123456789012.dkr.ecr.us-east-1.amazonaws.com/auditferry-worker ;;\n\
-             *get-login-password*) echo password ;;\n\
-             *describe-images*) echo sha256:0123 ;;\n\
-             esac",
-        ),
-        ("docker", "if [ \"$1\" = login ]; then cat >/dev/null; fi"),
-        ("cargo", ":"),
-        ("cargo-lambda", ":"),
-        ("sam", ":"),
+    for name in [
+        "aws",
+        "cargo",
+        "cargo-auditable",
+        "cargo-lambda",
+        "docker",
+        "git",
+        "sam",
     ] {
-        let path = programs.join(name);
-        fs::write(
-            &path,
-            format!("#!/bin/sh\necho \"{name} $*\" >> \"$HOME/calls\"\n{answers}\n"),
-        )?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        let program = programs.join(name);
+        if !program.exists() {
+            symlink(STAND_IN, program)?;
+        }
     }
     Ok(programs)
 }
 
+/// Runs the script as of a checkout with nothing else in it; what it said, and what it called.
 fn deploy(folder: &Path, arguments: &[&str]) -> anyhow::Result<(Output, String)> {
     let programs = stand_ins(folder)?;
     drop(fs::remove_file(folder.join("calls")));
-    let output = Command::new("infra/deploy")
+    let script = folder.join("infra/deploy");
+    fs::create_dir_all(folder.join("infra"))?;
+    fs::copy(Path::new(ROOT).join("infra/deploy"), &script)?;
+    // Not by itself: it may be busy still, for a process that another test has just begun.
+    let output = Command::new("bash")
+        .arg(script)
         .args(arguments)
-        .current_dir(ROOT)
         .env_clear()
         .env("HOME", folder)
         .env(
@@ -146,7 +146,7 @@ fn one_command_builds_pushes_and_deploys_and_can_be_run_again() -> anyhow::Resul
                 .unwrap_or_default()
         };
         assert!(of("docker buildx").contains(docker), "{calls}");
-        assert!(of("cargo lambda").contains(cargo), "{calls}");
+        assert!(of("cargo auditable lambda").contains(cargo), "{calls}");
         let deployed = of("sam deploy");
         let image = "WorkerImage=123456789012.dkr.ecr.us-east-1.amazonaws.com/auditferry-worker@sha256:0123";
         assert!(
@@ -154,6 +154,9 @@ fn one_command_builds_pushes_and_deploys_and_can_be_run_again() -> anyhow::Resul
             "{calls}"
         );
         assert!(deployed.ends_with(arguments[1]), "{calls}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let sizes = "the image has 24 MB compressed, the function 12 MB";
+        assert!(said.contains(sizes), "{said}");
     }
     for arguments in [
         &[][..],
@@ -167,5 +170,21 @@ fn one_command_builds_pushes_and_deploys_and_can_be_run_again() -> anyhow::Resul
         assert_eq!(calls, "", "{arguments:?}");
     }
     fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+#[test]
+fn the_commands_of_the_readme_name_resources_that_there_are() -> anyhow::Result<()> {
+    const README: &str = include_str!("../../../infra/README.md");
+    let template = template()?;
+    let named: BTreeSet<&str> = README
+        .split("$(resource ")
+        .skip(1)
+        .filter_map(|after| after.split(')').next())
+        .collect();
+    assert!(named.len() > 4, "{named:?}");
+    for name in named {
+        assert!(template["Resources"][name].is_object(), "{name}");
+    }
     Ok(())
 }
