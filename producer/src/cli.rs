@@ -118,7 +118,7 @@ pub enum Command {
         #[arg(long, help_heading = "Options")]
         json: bool,
     },
-    /// Read archived versions back and compare their bytes with what was shipped; exit status 2 if they differ
+    /// Read archived versions back and compare them with what was shipped; exit status 2 if they differ, or are gone
     Verify {
         /// Which versions.
         #[command(flatten)]
@@ -276,6 +276,7 @@ async fn read_back(
     request: &verify::Request,
     json: bool,
 ) -> anyhow::Result<Verdict> {
+    request.check()?;
     let table = common.checkpoint_table()?;
     let (bucket, prefix) = (common.s3_bucket()?, common.s3_prefix()?);
     let aws = connect(&common.roots()?, &[]).await?;
@@ -286,13 +287,14 @@ async fn read_back(
     progress.finish_and_clear();
     let result = result?;
     print(json, &result, show::verification)?;
-    Ok(
-        match (result.failures.is_empty(), result.discrepancies.is_empty()) {
-            (false, _) => Verdict::Failed,
-            (true, false) => Verdict::NeedsAPerson,
-            (true, true) => Verdict::Done,
-        },
-    )
+    // What was found counts, also if not all could be read.
+    Ok(if !result.discrepancies.is_empty() || result.gone > 0 {
+        Verdict::NeedsAPerson
+    } else if !result.not_read.is_empty() || !result.failures.is_empty() {
+        Verdict::Failed
+    } else {
+        Verdict::Done
+    })
 }
 
 /// A bar on a terminal; nothing elsewhere.

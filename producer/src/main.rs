@@ -7,7 +7,7 @@ use producer::from_stack;
 use shared::config::{self, BadSetting};
 use tracing::error;
 
-// Nothing here computes for long enough to need a second thread, and threads take time to start.
+// Threads take time to start, and what computes for long, `verify`, reads from the network as fast as one of them computes.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut cli = match config::read::<Cli>() {

@@ -1,5 +1,7 @@
 //! Results of the operator's commands as people read them.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::HumanBytes;
 use shared::checkpoint::{Presence, State};
@@ -370,15 +372,26 @@ pub(crate) fn verification(result: &Verification) -> String {
             "whole, but recorded without a SHA-256",
         ),
         (result.empty, "empty: there is nothing to archive"),
+        (result.unfinished, "not archived yet: see auditferry status"),
         (
-            result.not_archived,
-            "not archived, or not yet: see auditferry status",
+            result.gone,
+            "gone: RDS deleted them before they were archived",
         ),
+        (result.dismissed, "dismissed: nothing of them is archived"),
     ] {
         if count > 0 {
             text.push(format!("{count} {what}\n"));
         }
     }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for object in &result.not_read {
+        *reasons.entry(&object.why).or_default() += 1;
+    }
+    let reasons: Vec<String> = reasons
+        .into_iter()
+        .map(|(why, objects)| format!("{objects}: {why}"))
+        .collect();
+    text.push(lines("objects not read (--json names them):", &reasons));
     text.push(lines("failures:", &result.failures));
     text.concat()
 }

@@ -1,10 +1,14 @@
 //! Reads archived versions back, and compares their bytes with what the table says of them. Changes nothing.
+//!
+//! The table is the witness, and the object is not asked about itself: whoever can replace an object can replace its
+//! metadata, too.
 
+// Which objects hold which versions, and what is wrong with them (pure).
+mod held;
 // What an object holds.
 mod read_back;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
@@ -12,9 +16,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::archive::Archive;
 use shared::aws::CallError;
-use shared::checkpoint::{Checkpoints, Content, Known, Malformed, Registered, Row, State};
-use shared::log_file::LogFile;
+use shared::checkpoint::{Checkpoints, Entry, Known, Malformed, Row};
+use shared::config::BadSetting;
 
+use self::held::{Ends, Held, Trust, objects};
 use self::read_back::{ReadBack, Unread, read_back};
 use crate::reconcile::LOOK_BACK;
 
@@ -36,6 +41,47 @@ pub struct Request {
     /// Versions last written until then; a date means its end
     #[arg(long, value_name = "TIME", value_parser = crate::cli::time_until)]
     pub until: Option<Timestamp>,
+}
+
+/// Times of last writes.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    since: Timestamp,
+    /// `None`: whatever this machine's clock says.
+    until: Option<Timestamp>,
+}
+
+impl Request {
+    /// `Err` if no time can be in it: nothing would be read, and nothing found.
+    pub fn check(&self) -> Result<(), BadSetting> {
+        let until = self.until.unwrap_or_else(Timestamp::now);
+        match self.since {
+            Some(since) if since > until => Err(BadSetting(match self.until {
+                Some(until) => format!("--since {since} is after --until {until}"),
+                None => format!("--since {since} is in the future"),
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    fn range(&self) -> Range {
+        let a_week = || {
+            self.until
+                .unwrap_or_else(Timestamp::now)
+                .checked_sub(LOOK_BACK)
+        };
+        let since = self.since.or_else(|| a_week().ok());
+        Range {
+            since: since.unwrap_or_default().max(Timestamp::UNIX_EPOCH),
+            until: self.until,
+        }
+    }
+}
+
+impl Range {
+    fn has(self, last_written: Timestamp) -> bool {
+        self.since <= last_written && self.until.is_none_or(|until| last_written <= until)
+    }
 }
 
 /// What is wrong with an archived version.
@@ -73,6 +119,15 @@ pub struct Discrepancy {
     pub finding: Finding,
 }
 
+/// An object of which nothing can be said.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct NotRead {
+    /// The object.
+    pub key: String,
+    /// Why it was not read to its end.
+    pub why: String,
+}
+
 /// What was read back, and what was found.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -82,17 +137,23 @@ pub struct Verification {
     pub without_sha256: usize,
     /// Versions without a byte, of which nothing is archived.
     pub empty: usize,
-    /// Versions that are not in the archive, or not yet: `auditferry status` tells about them.
-    pub not_archived: usize,
+    /// Versions that are queued, being shipped, or quarantined.
+    pub unfinished: usize,
+    /// Versions that RDS deleted before they were archived, and that nobody has dismissed.
+    pub gone: usize,
+    /// Versions that an operator has given up.
+    pub dismissed: usize,
     /// Bytes read from the archive.
     pub read_bytes: u64,
     /// Versions that are not in the archive as they were shipped.
     pub discrepancies: Vec<Discrepancy>,
-    /// What could not be read, and why; and what was asked for in vain.
+    /// Objects that could not be read.
+    pub not_read: Vec<NotRead>,
+    /// What else could not be done, and why; and what was asked for in vain.
     pub failures: Vec<String>,
 }
 
-/// Reads back, and compares. `Err`: table or archive refuse us altogether.
+/// Reads back, and compares. `Err`: there is no such bucket, or the table does not say which instances there are.
 pub async fn verify(
     checkpoints: &Checkpoints,
     archive: &Archive,
@@ -100,61 +161,14 @@ pub async fn verify(
     progress: &ProgressBar,
 ) -> Result<Verification, CallError> {
     archive.check_bucket().await?;
-    let (registered, malformed) = checkpoints.registered().await?;
-    let (chosen, unknown) = choose(registered, &request.instance);
-    let mut all = Verification {
-        failures: malformed
-            .iter()
-            .map(Malformed::to_string)
-            .chain(unknown)
-            .collect(),
-        ..Verification::default()
-    };
-    let range = range(request);
-    for instance in chosen {
-        let known = checkpoints
-            .known_since(&instance.resource_id, Some(*range.start()))
-            .await?;
-        let named = |why: &String| format!("{}: {why}", instance.name);
-        all.failures.extend(known.malformed.iter().map(named));
-        let objects = objects(&known.rows, &range, &mut all);
-        progress.inc_length(objects.len() as u64);
-        let read: Vec<_> = stream::iter(objects)
-            .map(async |object| {
-                let read = read_back(archive, object.key, &object.sizes()).await;
-                progress.inc(1);
-                (object, read)
-            })
-            .buffer_unordered(OBJECTS)
-            .collect()
-            .await;
-        // What has grown since the table was read has rows by now: they are written before the object.
-        let grown = |rows: &[Row]| {
-            let ends = Ends::of(rows);
-            let mut read = read.iter();
-            read.any(|(object, read)| read.as_ref().is_ok_and(|read| object.goes_on(read, &ends)))
-        };
-        let now = if grown(&known.rows) {
-            checkpoints
-                .known_since(&instance.resource_id, Some(*range.start()))
-                .await?
-        } else {
-            Known::default()
-        };
-        let ends = Ends::of(known.rows.iter().chain(&now.rows));
-        let mut failed: BTreeMap<String, usize> = BTreeMap::new();
-        for (object, read) in &read {
-            match read {
-                Err(Unread::Failed(error)) => *failed.entry(why(error)).or_default() += 1,
-                read => object.compare(read, &ends, &mut all),
-            }
+    let mut all = Verification::default();
+    let known = instances(checkpoints, &mut all.failures).await?;
+    let range = request.range();
+    for (id, name) in choose(known, &request.instance, &mut all.failures) {
+        // What was found until then, and of the others, is told as well.
+        if let Err(error) = verify_one(checkpoints, archive, &id, range, progress, &mut all).await {
+            all.failures.push(format!("{name}: {error}"));
         }
-        let told = failed.into_iter();
-        all.failures.extend(
-            told.map(|(why, objects)| {
-                format!("{}: {objects} objects not read: {why}", instance.name)
-            }),
-        );
     }
     all.discrepancies.sort_by(|a, b| {
         (&a.instance, &a.last_written, &a.file).cmp(&(&b.instance, &b.last_written, &b.file))
@@ -162,152 +176,130 @@ pub async fn verify(
     Ok(all)
 }
 
-/// The instances that are meant, and what to say of words that mean none.
-fn choose(registered: Vec<Registered>, words: &[String]) -> (Vec<Registered>, Vec<String>) {
-    let is = |instance: &Registered, word: &String| {
-        instance.name.eq_ignore_ascii_case(word) || instance.resource_id == *word
+/// Names of all instances of which the table has anything, by resource id. Those of a backfill are in no register.
+async fn instances(
+    checkpoints: &Checkpoints,
+    failures: &mut Vec<String>,
+) -> Result<BTreeMap<String, String>, CallError> {
+    let mut instances = BTreeMap::new();
+    let see = |entry: Result<Entry, Malformed>| match entry {
+        Ok(Entry::Row(Row { message, .. })) => {
+            let instance = message.instance;
+            instances
+                .entry(instance.resource_id)
+                .or_insert(instance.name);
+        }
+        Ok(Entry::Instance(instance)) => {
+            instances.insert(instance.resource_id, instance.name);
+        }
+        Ok(Entry::Mark(_)) => {}
+        Err(malformed) => failures.push(malformed.to_string()),
     };
-    let unknown = words
-        .iter()
-        .filter(|word| !registered.iter().any(|instance| is(instance, word)))
-        .map(|word| format!("the table knows no instance {word}"))
-        .collect();
-    let chosen = registered
-        .into_iter()
-        .filter(|instance| words.is_empty() || words.iter().any(|word| is(instance, word)))
-        .collect();
-    (chosen, unknown)
+    checkpoints.each(see).await?;
+    Ok(instances)
 }
 
-fn range(request: &Request) -> RangeInclusive<Timestamp> {
-    let now = Timestamp::now();
-    let since = request.since.unwrap_or(now - LOOK_BACK);
-    since.max(Timestamp::UNIX_EPOCH)..=request.until.unwrap_or(now)
+/// Those that are meant. Words that mean none are failures, as is a table that has none.
+fn choose(
+    mut known: BTreeMap<String, String>,
+    words: &[String],
+    failures: &mut Vec<String>,
+) -> BTreeMap<String, String> {
+    if known.is_empty() {
+        failures.push("the table knows no instance: has the producer run?".to_owned());
+    }
+    let is =
+        |id: &String, name: &String, word: &String| name.eq_ignore_ascii_case(word) || id == word;
+    let unknown = words
+        .iter()
+        .filter(|word| !known.iter().any(|(id, name)| is(id, name, word)));
+    failures.extend(unknown.map(|word| format!("the table knows no instance {word}")));
+    known.retain(|id, name| words.is_empty() || words.iter().any(|word| is(id, name, word)));
+    known
+}
+
+/// Adds what came of one instance.
+async fn verify_one(
+    checkpoints: &Checkpoints,
+    archive: &Archive,
+    id: &str,
+    range: Range,
+    progress: &ProgressBar,
+    all: &mut Verification,
+) -> Result<(), CallError> {
+    let known = checkpoints.known_since(id, Some(range.since)).await?;
+    let objects = objects(&known.rows, range, all);
+    progress.inc_length(objects.len() as u64);
+    let read: Vec<(Held<'_>, Result<ReadBack, Unread>)> = stream::iter(objects)
+        .map(async |object| {
+            let read = read_back(archive, object.key, &object.sizes()).await;
+            progress.inc(1);
+            (object, read)
+        })
+        .buffer_unordered(OBJECTS)
+        .collect()
+        .await;
+    // What has grown since the table was read has rows by now: they are written before the object.
+    let ends = Ends::of(&known.rows, &archive.prefix);
+    let grown = read
+        .iter()
+        .any(|(object, read)| read.as_ref().is_ok_and(|read| object.goes_on(read, &ends)));
+    let now = if grown {
+        checkpoints.known_since(id, Some(range.since)).await?
+    } else {
+        Known::default()
+    };
+    let ends = Ends::of(known.rows.iter().chain(&now.rows), &archive.prefix);
+    // A version may have several objects.
+    let mut trusted: BTreeMap<String, Trust> = BTreeMap::new();
+    for (object, read) in &read {
+        match read {
+            Ok(read) => all.read_bytes += read.stored_bytes,
+            Err(Unread::Failed(error)) => all.not_read.push(NotRead {
+                key: object.key.to_owned(),
+                why: why(error),
+            }),
+            Err(Unread::Missing | Unread::Damaged) => {}
+        }
+        for (row, shipped) in &object.versions {
+            let trust = object
+                .judge((row, *shipped), read, &ends)
+                .unwrap_or_else(|finding| {
+                    all.discrepancies
+                        .push(discrepancy(row, object.key, finding));
+                    Trust::None
+                });
+            let worst = trusted.entry(row.message.file.sort_key()).or_insert(trust);
+            *worst = trust.max(*worst);
+        }
+    }
+    for trust in trusted.into_values() {
+        match trust {
+            Trust::Hashed => all.verified += 1,
+            Trust::Sized => all.without_sha256 += 1,
+            Trust::None => {}
+        }
+    }
+    Ok(())
+}
+
+fn discrepancy(row: &Row, key: &str, finding: Finding) -> Discrepancy {
+    let (instance, file) = (&row.message.instance, &row.message.file);
+    Discrepancy {
+        instance: instance.name.clone(),
+        resource_id: instance.resource_id.clone(),
+        file: file.name.clone(),
+        last_written: file.version.last_written.to_string(),
+        size: file.version.size,
+        key: key.to_owned(),
+        finding,
+    }
 }
 
 fn why(error: &CallError) -> String {
     if error.code() == Some(ASLEEP) {
-        "they are in Glacier; restore them first".to_owned()
+        "it is in Glacier: restore it first".to_owned()
     } else {
         error.to_string()
-    }
-}
-
-/// Where objects may end, by log file.
-struct Ends<'a>(HashMap<&'a str, BTreeSet<u64>>);
-
-impl<'a> Ends<'a> {
-    /// After any version that the table knows: a newer one may be stored already, and not recorded yet.
-    fn of(rows: impl IntoIterator<Item = &'a Row>) -> Self {
-        let mut sizes: HashMap<&str, BTreeSet<u64>> = HashMap::new();
-        for row in rows {
-            let file = &row.message.file;
-            sizes
-                .entry(&file.name)
-                .or_default()
-                .insert(file.version.size);
-        }
-        Self(sizes)
-    }
-
-    fn may_be(&self, file: &LogFile, raw_bytes: u64) -> bool {
-        // One that is renamed has grown before, and its name is another's next.
-        if file.renamed() {
-            return file.version.size == raw_bytes;
-        }
-        let sizes = self.0.get(&*file.name);
-        sizes.is_some_and(|sizes| sizes.contains(&raw_bytes))
-    }
-}
-
-/// One object, and the versions that it should hold: as a log file grows, its object is replaced by one that begins with it.
-struct Held<'a> {
-    key: &'a str,
-    /// With what was read of each when it was shipped.
-    versions: Vec<(&'a Row, Option<&'a Content>)>,
-}
-
-/// The objects that hold the versions of a time range. Versions of which nothing is archived are counted.
-fn objects<'a>(
-    rows: &'a [Row],
-    range: &RangeInclusive<Timestamp>,
-    count: &mut Verification,
-) -> Vec<Held<'a>> {
-    let mut objects: BTreeMap<&str, Held<'a>> = BTreeMap::new();
-    for row in rows {
-        if !range.contains(&row.message.file.version.last_written) {
-            continue;
-        }
-        if row.state != State::Complete {
-            count.not_archived += 1;
-        } else if row.keys.is_empty() {
-            count.empty += 1;
-        }
-        for (nth, key) in row.keys.iter().enumerate() {
-            let object = objects.entry(key).or_insert_with(|| Held {
-                key,
-                versions: Vec::new(),
-            });
-            // What was read is of the first; twins that differ from it have their hash in the key only.
-            let content = row.content.as_ref().filter(|_| nth == 0);
-            object.versions.push((row, content));
-        }
-    }
-    objects.into_values().collect()
-}
-
-impl Held<'_> {
-    fn sizes(&self) -> Vec<u64> {
-        let versions = self.versions.iter();
-        versions
-            .map(|(row, _)| row.message.file.version.size)
-            .collect()
-    }
-
-    /// Whether it has bytes that no version has.
-    fn goes_on(&self, read: &ReadBack, ends: &Ends<'_>) -> bool {
-        let mut versions = self.versions.iter();
-        !versions.any(|(row, _)| ends.may_be(&row.message.file, read.raw_bytes))
-    }
-
-    /// Adds what became of each version.
-    fn compare(&self, read: &Result<ReadBack, Unread>, ends: &Ends<'_>, all: &mut Verification) {
-        let newest = self.sizes().into_iter().max();
-        if let Ok(read) = read {
-            all.read_bytes += read.stored_bytes;
-        }
-        for (row, shipped) in &self.versions {
-            let version = row.message.file.version;
-            let finding = match read {
-                Err(Unread::Missing) => Some(Finding::Missing),
-                Err(Unread::Damaged | Unread::Failed(_)) => Some(Finding::Damaged),
-                Ok(read) => {
-                    let long = newest == Some(version.size) && self.goes_on(read, ends);
-                    judge(version.size, *shipped, read).or(long.then_some(Finding::Long))
-                }
-            };
-            match (finding, shipped) {
-                (None, Some(_)) => all.verified += 1,
-                (None, None) => all.without_sha256 += 1,
-                (Some(finding), _) => all.discrepancies.push(Discrepancy {
-                    instance: row.message.instance.name.clone(),
-                    resource_id: row.message.instance.resource_id.clone(),
-                    file: row.message.file.name.clone(),
-                    last_written: version.last_written.to_string(),
-                    size: version.size,
-                    key: self.key.to_owned(),
-                    finding,
-                }),
-            }
-        }
-    }
-}
-
-/// Compares the first bytes of an object with what was shipped of a version of that size.
-fn judge(size: u64, shipped: Option<&Content>, read: &ReadBack) -> Option<Finding> {
-    match (read.contents.get(&size), shipped) {
-        (None, _) => Some(Finding::Short),
-        (Some(found), Some(shipped)) if found != shipped => Some(Finding::Different),
-        (Some(_), _) => None,
     }
 }

@@ -13,7 +13,13 @@ use tests::world::{MINUTE, NOON, World};
 
 /// Verifies everything; the exit code and the result.
 async fn verify(world: &World, more: &[&str]) -> anyhow::Result<(Option<i32>, Value)> {
-    let arguments = [&["verify", "--json", "--since", "2024-01-01"], more].concat();
+    let since = ["--since", "2024-01-01"];
+    let since = if more.contains(&"--since") {
+        &[][..]
+    } else {
+        &since
+    };
+    let arguments = [&["verify", "--json"], since, more].concat();
     let ended = world.auditferry(&arguments).await?;
     Ok((ended.code(), ended.json()?))
 }
@@ -150,7 +156,7 @@ async fn a_newer_version_that_nobody_has_recorded_yet_is_nothing_forged() -> any
     let (code, said) = verify(&world, &[]).await?;
     assert_eq!((code, findings(&said)), (Some(0), vec![]), "{said:#}");
     assert_eq!(
-        (&said["verified"], &said["not_archived"]),
+        (&said["verified"], &said["unfinished"]),
         (&json!(1), &json!(1))
     );
     Ok(())
@@ -180,7 +186,7 @@ async fn what_grows_while_it_is_read_is_nothing_forged() -> anyhow::Result<()> {
     drop(hold);
     let ended = world.finish("auditferry", verifying).await?;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("\"verified\": 1"), "{ended:?}");
+    assert!(ended.stderr.contains("\"verified\": 1,"), "{ended:?}");
     Ok(())
 }
 
@@ -213,6 +219,7 @@ async fn only_the_instances_and_times_that_are_meant_are_read() -> anyhow::Resul
         (&["--instance", "LEGACY"][..], 0, 1, 1),
         (&["--until", "2024-10-01T12:00:30Z"], 0, 1, 1),
         (&["--until", "2024-10-01"], 0, 2, 2),
+        (&["--since", "2024-10-01T12:00:30Z"], 0, 1, 1),
         (&["--instance", "legacy,nobody"], 1, 1, 1),
     ] {
         let before = proxy.count("GetObject");
@@ -226,14 +233,12 @@ async fn only_the_instances_and_times_that_are_meant_are_read() -> anyhow::Resul
         said["failures"],
         json!(["the table knows no instance nobody"])
     );
-    // Long ago, for who does not say since when.
-    let ended = world.auditferry(&["verify"]).await?;
-    assert_eq!(ended.code(), Some(0));
-    assert!(
-        ended
-            .stdout
-            .starts_with("0 versions are as they were shipped, 0 are not; 0 B read")
-    );
+    // A week before the end, if nobody says since when.
+    let ended = world
+        .auditferry(&["verify", "--until", "2024-10-03"])
+        .await?;
+    let well = "2 versions are as they were shipped, 0 are not; ";
+    assert!(ended.stdout.starts_with(well), "{ended:?}");
     Ok(())
 }
 
@@ -252,14 +257,24 @@ async fn what_cannot_be_read_now_is_said_and_is_no_finding() -> anyhow::Result<(
         status: 403,
         code: "InvalidObjectState",
     };
-    proxy.answer("GetObject", asleep, 2);
+    proxy.answer("GetObject", asleep.clone(), 2);
     let (code, said) = verify(&world, &[]).await?;
     assert_eq!(code, Some(1), "{said:#}");
-    let why = "instance-1: 2 objects not read: they are in Glacier; restore them first";
-    assert_eq!(
-        (&said["failures"], findings(&said)),
-        (&json!([why]), vec![])
-    );
+    let not_read = said["not_read"].as_array().map_or(0, Vec::len);
+    assert_eq!((not_read, findings(&said)), (2, vec![]));
+    let why = "it is in Glacier: restore it first";
+    assert_eq!(said["not_read"][0]["why"], why);
+    // What is found counts for more.
+    proxy.answer("GetObject", asleep, 1);
+    for minute in 0..2 {
+        tamper(&world, &key(minute, "gz"), gzip(b"forged")?).await?;
+    }
+    let ended = world
+        .auditferry(&["verify", "--since", "2024-01-01"])
+        .await?;
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
+    let told = format!("objects not read (--json names them):\n  1: {why}\n");
+    assert!(ended.stdout.contains(&told), "{ended:?}");
     Ok(())
 }
 
@@ -282,5 +297,97 @@ async fn people_read_what_is_wrong_with_which_object() -> anyhow::Result<()> {
     ] {
         assert!(ended.stdout.contains(text), "{text:?} in {}", ended.stdout);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_time_range_with_nothing_in_it_is_refused() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    for (arguments, said) in [
+        (
+            &["verify", "--since", "2024-10-02", "--until", "2024-10-01"][..],
+            "is after --until",
+        ),
+        (&["verify", "--since", "2999-01-01"], "is in the future"),
+    ] {
+        let ended = world.auditferry(arguments).await?;
+        assert_eq!(ended.code(), Some(64), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+    }
+    // Nothing to be found is nothing proved.
+    let ended = world.auditferry(&["verify"]).await?;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let nobody = "the table knows no instance";
+    assert!(ended.stdout.contains(nobody), "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_lost_is_no_part_of_what_is_well() -> anyhow::Result<()> {
+    let mut world = World::with_aurora().await?;
+    world.expect_error("gone, evidence is lost");
+    for file in [&of_minute(1), "audit/kept"] {
+        world.rds.put_file(INSTANCE, file, "one line\n", NOON);
+    }
+    world.enumerate().await?;
+    world.rds.remove_file(INSTANCE, &of_minute(1));
+    world.work().await?;
+    let (code, said) = verify(&world, &[]).await?;
+    assert_eq!(code, Some(2), "{said:#}");
+    assert_eq!((&said["gone"], &said["verified"]), (&json!(1), &json!(1)));
+    let dismiss = ["dismiss", "--instance", INSTANCE, "--reason", "an incident"];
+    assert_eq!(world.auditferry(&dismiss).await?.code(), Some(0));
+    let (code, said) = verify(&world, &[]).await?;
+    assert_eq!(code, Some(0), "{said:#}");
+    assert_eq!((&said["gone"], &said["dismissed"]), (&json!(0), &json!(1)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_of_several_twins_is_verified() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.add_mariadb("legacy");
+    for number in 1..3 {
+        let name = format!("audit/server_audit.log.{number}");
+        world.rds.put_file("legacy", &name, log(number, 5000), NOON);
+    }
+    world.enumerate().await?;
+    world.work().await?;
+    let objects = world.objects().await?;
+    assert_eq!(objects.len(), 2, "{:?}", objects.keys());
+    let (code, said) = verify(&world, &[]).await?;
+    assert_eq!((code, &said["verified"]), (Some(0), &json!(1)), "{said:#}");
+    for (key, twin) in &objects {
+        tamper(&world, key, gzip(&log(3, 5000))?).await?;
+        let (code, said) = verify(&world, &[]).await?;
+        assert_eq!((code, &said["verified"]), (Some(2), &json!(0)), "{said:#}");
+        assert_eq!(said["discrepancies"][0]["key"], **key);
+        tamper(&world, key, twin.stored.clone()).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_looked_up_stops_no_other_and_none_is_forgotten()
+-> anyhow::Result<()> {
+    let mut world = World::with_aurora().await?;
+    world.add_mariadb("legacy");
+    let rotated = "audit/server_audit.log.1";
+    world.rds.put_file("legacy", rotated, log(2, 5000), NOON);
+    world.rds.put_file(INSTANCE, FILE, log(1, 5000), NOON);
+    // It registers nobody.
+    let backfill = ["backfill", "--from", "2024-10-01", "--to", "2024-10-01"];
+    assert_eq!(world.auditferry(&backfill).await?.code(), Some(0));
+    world.work().await?;
+    assert_eq!(verify(&world, &[]).await?.1["verified"], 2);
+    let proxy = world.behind_proxy(Service::DynamoDb)?;
+    let refused = Answer::Refused {
+        status: 400,
+        code: "ValidationException",
+    };
+    proxy.answer("Query", refused, 1);
+    let (code, said) = verify(&world, &[]).await?;
+    assert_eq!((code, &said["verified"]), (Some(1), &json!(1)), "{said:#}");
+    assert_eq!(said["failures"].as_array().map_or(0, Vec::len), 1);
     Ok(())
 }

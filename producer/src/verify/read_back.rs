@@ -70,12 +70,12 @@ async fn decode(key: &str, body: ByteStream, sizes: &[u64]) -> Result<ReadBack, 
     let (measure, stored_bytes) = if key.ends_with(&format!(".{ZSTD}")) {
         let decoder = raw::Decoder::new().map_err(damaged)?;
         let mut decoder = Writer::new(measure, decoder);
-        let stored_bytes = feed(&mut decoder, key, body).await?;
+        let stored_bytes = feed(&mut decoder, body).await?;
         decoder.finish().map_err(damaged)?;
         (decoder.into_inner().0, stored_bytes)
     } else {
         let mut decoder = GzDecoder::new(measure);
-        let stored_bytes = feed(&mut decoder, key, body).await?;
+        let stored_bytes = feed(&mut decoder, body).await?;
         (decoder.finish().map_err(damaged)?, stored_bytes)
     };
     Ok(ReadBack {
@@ -86,12 +86,11 @@ async fn decode(key: &str, body: ByteStream, sizes: &[u64]) -> Result<ReadBack, 
 }
 
 /// Writes all of a body; how many bytes it had.
-async fn feed(decoder: &mut impl Write, key: &str, mut body: ByteStream) -> Result<u64, Unread> {
+async fn feed(decoder: &mut impl Write, mut body: ByteStream) -> Result<u64, Unread> {
     let mut bytes = 0;
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| {
-            Unread::Failed(CallError::nonsense("GetObject", format!("{key}: {error}")))
-        })?;
+        let chunk = chunk
+            .map_err(|error| Unread::Failed(CallError::nonsense("GetObject", error.to_string())))?;
         bytes += chunk.len() as u64;
         decoder
             .write_all(&chunk)

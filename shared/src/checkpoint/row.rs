@@ -273,14 +273,14 @@ impl Fields<'_> {
         id.ok_or_else(|| self.malformed(attribute))
     }
 
-    fn keys(&self) -> Vec<String> {
-        let more = self.0.get("more_keys").and_then(|value| value.as_l().ok());
-        let more = more.into_iter().flatten();
-        self.0
-            .get("key")
-            .into_iter()
-            .chain(more)
-            .filter_map(|value| value.as_s().ok().cloned())
+    fn keys(&self) -> Result<Vec<String>, Malformed> {
+        let first = self.0.get("key").into_iter();
+        let more = self.0.get("more_keys").map(AttributeValue::as_l);
+        let more = more.transpose();
+        let more = more.map_err(|_other| self.malformed("more_keys"))?;
+        first
+            .chain(more.into_iter().flatten())
+            .map(|key| key.as_s().cloned().map_err(|_other| self.malformed("key")))
             .collect()
     }
 
@@ -344,7 +344,7 @@ impl Row {
             dismissed_at: fields.time("dismissed_at")?,
             reason: fields.text("reason").ok(),
             error: fields.text("error").ok(),
-            keys: fields.keys(),
+            keys: fields.keys()?,
             content: fields.content()?,
         })
     }

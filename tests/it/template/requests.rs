@@ -24,6 +24,9 @@ use super::translated;
 /// More than one part of a multipart upload, compressed.
 const LARGE: usize = 6 << 20;
 
+/// What keys in the archive begin with.
+const PREFIX: &str = "logs/";
+
 /// Everything that the programs ask of AWS, on its way.
 struct Watched {
     stack: (Proxy, UnboundedReceiver<Call>),
@@ -249,16 +252,21 @@ async fn put_files(world: &World) -> anyhow::Result<()> {
     };
     world.rds.fail(Where::download(INSTANCE, large), early, 1);
     let script = world.s3.put_object().bucket(&world.resources.bucket);
-    let body = b"of another script".to_vec().into();
-    script.key(KEY).body(body).send().await?;
+    let (key, body) = (
+        format!("{PREFIX}{KEY}"),
+        b"of another script".to_vec().into(),
+    );
+    script.key(key).body(body).send().await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn every_request_is_allowed_to_whoever_makes_it_and_all_that_is_allowed_is_asked()
 -> anyhow::Result<()> {
-    let deployed = resolve(&translated()?, &[IMAGE])?;
+    // Narrower than without a prefix.
+    let deployed = resolve(&translated()?, &[IMAGE, ("ArchivePrefix", PREFIX)])?;
     let mut world = World::with_aurora().await?;
+    world.set_environment(&[("S3_PREFIX", PREFIX)]);
     put_files(&world).await?;
     let mut watched = Watched::start(&mut world).await?;
     let resources = world.resources.clone();
@@ -329,7 +337,7 @@ async fn every_request_is_allowed_to_whoever_makes_it_and_all_that_is_allowed_is
         ),
         (&["enumerate"], 0),
         (&["reconcile", "--since", "2024-01-01", "--repair"], 0),
-        (&["verify", "--since", "2024-01-01"], 0),
+        (&["verify", "--since", "2024-01-01"], 2),
         (&["status", "--from-stack", STACK], 64),
     ];
     for (arguments, code) in operator {
