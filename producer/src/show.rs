@@ -122,7 +122,7 @@ pub(crate) fn status(status: &Status) -> String {
                 instance
                     .last_enumerated_at
                     .as_deref()
-                    .map_or("never", to_the_second),
+                    .map_or("never".to_owned(), to_the_second),
             ),
             Cell::new(oldest(instance)),
         ];
@@ -176,9 +176,10 @@ fn oldest(instance: &InstanceStatus) -> String {
     format!("{} ({})", oldest.file, humantime::format_duration(age))
 }
 
-/// RFC 3339 without the fraction.
-fn to_the_second(time: &str) -> &str {
-    time.split_once('.').map_or(time, |(whole, _)| whole)
+/// RFC 3339 without the fraction, UTC.
+fn to_the_second(time: &str) -> String {
+    let second = time.split(['.', 'Z']).next().unwrap_or(time);
+    format!("{second}Z")
 }
 
 /// What became of what was quarantined.
@@ -359,10 +360,18 @@ pub(crate) fn verification(result: &Verification) -> String {
         ]);
     }
     let (verified, different) = (result.verified, result.discrepancies.len());
-    let read = HumanBytes(result.read_bytes);
-    let mut text = vec![format!(
-        "{verified} versions are as they were shipped, {different} are not; {read} read\n"
-    )];
+    let until = result.until.as_deref();
+    let until = until.map_or(String::new(), |until| {
+        format!(" until {}", to_the_second(until))
+    });
+    let mut text = vec![
+        format!(
+            "last written since {}{until}, {} read:\n",
+            to_the_second(&result.since),
+            HumanBytes(result.read_bytes)
+        ),
+        format!("{verified} versions are as they were shipped, {different} are not\n"),
+    ];
     if different > 0 {
         text.insert(0, format!("{rows}\n"));
     }

@@ -47,7 +47,7 @@ pub struct Request {
 #[derive(Debug, Clone, Copy)]
 struct Range {
     since: Timestamp,
-    /// `None`: whatever this machine's clock says.
+    /// `None`: all that there is, whatever this machine's clock says.
     until: Option<Timestamp>,
 }
 
@@ -131,6 +131,10 @@ pub struct NotRead {
 /// What was read back, and what was found.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
+    /// Versions last written then and later were meant.
+    pub since: String,
+    /// And those last written until then; `None`: all of them.
+    pub until: Option<String>,
     /// Versions whose bytes, lines and SHA-256 are those that were shipped.
     pub verified: usize,
     /// Versions that can be read and are long enough, but of which the table has no SHA-256: they were found stored.
@@ -161,9 +165,13 @@ pub async fn verify(
     progress: &ProgressBar,
 ) -> Result<Verification, CallError> {
     archive.check_bucket().await?;
-    let mut all = Verification::default();
-    let known = instances(checkpoints, &mut all.failures).await?;
     let range = request.range();
+    let mut all = Verification {
+        since: range.since.to_string(),
+        until: range.until.map(|until| until.to_string()),
+        ..Verification::default()
+    };
+    let known = instances(checkpoints, &mut all.failures).await?;
     for (id, name) in choose(known, &request.instance, &mut all.failures) {
         // What was found until then, and of the others, is told as well.
         if let Err(error) = verify_one(checkpoints, archive, &id, range, progress, &mut all).await {

@@ -237,8 +237,10 @@ async fn only_the_instances_and_times_that_are_meant_are_read() -> anyhow::Resul
     let ended = world
         .auditferry(&["verify", "--until", "2024-10-03"])
         .await?;
-    let well = "2 versions are as they were shipped, 0 are not; ";
+    let well = "last written since 2024-09-26T23:59:59Z until 2024-10-03T23:59:59Z, ";
     assert!(ended.stdout.starts_with(well), "{ended:?}");
+    let well = " read:\n2 versions are as they were shipped, 0 are not\n";
+    assert!(ended.stdout.contains(well), "{ended:?}");
     Ok(())
 }
 
@@ -293,7 +295,8 @@ async fn people_read_what_is_wrong_with_which_object() -> anyhow::Result<()> {
         CLUSTER,
         "2024-10-01T12:01:00",
         "it is not what was shipped",
-        "0 versions are as they were shipped, 1 are not; ",
+        "last written since 2024-10-01T00:00:00Z, ",
+        "0 versions are as they were shipped, 1 are not\n",
     ] {
         assert!(ended.stdout.contains(text), "{text:?} in {}", ended.stdout);
     }
