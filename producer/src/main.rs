@@ -7,7 +7,7 @@ use producer::from_stack;
 use shared::config::{self, BadSetting};
 use tracing::error;
 
-// Threads take time to start, and what computes for long, `verify`, reads from the network as fast as one of them computes.
+// Threads take time to start; what computes for long starts its own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut cli = match config::read::<Cli>() {

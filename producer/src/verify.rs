@@ -18,6 +18,8 @@ use shared::archive::Archive;
 use shared::aws::CallError;
 use shared::checkpoint::{Checkpoints, Entry, Known, Malformed, Row};
 use shared::config::BadSetting;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use self::held::{Ends, Held, Trust, objects};
 use self::read_back::{ReadBack, Unread, read_back};
@@ -240,7 +242,7 @@ async fn verify_one(
     progress.inc_length(objects.len() as u64);
     let read: Vec<(Held<'_>, Result<ReadBack, Unread>)> = stream::iter(objects)
         .map(async |object| {
-            let read = read_back(archive, object.key, &object.sizes()).await;
+            let read = in_a_thread(archive, &object).await;
             progress.inc(1);
             (object, read)
         })
@@ -289,6 +291,20 @@ async fn verify_one(
         }
     }
     Ok(())
+}
+
+/// Decompressing and hashing take longer than the network does, so objects share the processor's cores.
+async fn in_a_thread(archive: &Archive, object: &Held<'_>) -> Result<ReadBack, Unread> {
+    let (archive, key, sizes) = (archive.clone(), object.key.to_owned(), object.sizes());
+    let runtime = Handle::current();
+    spawn_blocking(move || runtime.block_on(read_back(&archive, &key, &sizes)))
+        .await
+        .unwrap_or_else(|panic| {
+            Err(Unread::Failed(CallError::nonsense(
+                "GetObject",
+                panic.to_string(),
+            )))
+        })
 }
 
 fn discrepancy(row: &Row, key: &str, finding: Finding) -> Discrepancy {
