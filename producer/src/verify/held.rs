@@ -238,13 +238,14 @@ mod tests {
             complete("audit/empty", 6, 0, &["k"]),
             shipped,
             complete("audit/nowhere", 8, 1, &[]),
-            complete("audit/stored", 9, 1, &["k"]),
+            complete("audit/stored", 9, 1, &["k", "l"]),
         ];
         let mut all = Verification::default();
         let objects = objects(&rows, ALL, &mut all);
         let keys: Vec<&str> = objects.iter().map(|object| object.key).collect();
-        assert_eq!(keys, ["k"]);
+        assert_eq!(keys, ["k", "l"]);
         assert_eq!(objects[0].versions, [(&rows[9], Shipped::Size)]);
+        assert_eq!(objects[1].versions, [(&rows[9], Shipped::InKey)]);
         let expected = Verification {
             unfinished: 3,
             gone: 1,
@@ -330,6 +331,7 @@ mod tests {
             (one, Shipped::InKey, read(20, &b), Err(Finding::Different)),
             (one, Shipped::Size, read(9, &a), Err(Finding::Short)),
             (two, Shipped::Content(&a), read(10, &a), Err(Finding::Short)),
+            (two, Shipped::Content(&a), read(20, &a), Ok(Trust::Hashed)),
             // Said once, of the newest.
             (one, Shipped::Content(&a), read(21, &a), Ok(Trust::Hashed)),
             (two, Shipped::Content(&a), read(21, &a), Err(Finding::Long)),

@@ -211,6 +211,9 @@ fn a_row_is_read_as_it_was_written() {
         ("error", text("what")),
         ("key", text("k1")),
         ("more_keys", keys),
+        ("sha256", text("s")),
+        ("raw_bytes", number(8)),
+        ("lines", number(9)),
     ]);
     let expected = Row {
         state: State::Gone,
@@ -225,6 +228,11 @@ fn a_row_is_read_as_it_was_written() {
         reason: Some("why".to_owned()),
         error: Some("what".to_owned()),
         keys: ["k1", "k2", "k3"].map(str::to_owned).to_vec(),
+        content: Some(Content {
+            sha256: "s".to_owned(),
+            raw_bytes: 8,
+            lines: 9,
+        }),
         ..bare
     };
     assert_eq!(Row::read(&gone), Ok(expected));
@@ -234,6 +242,10 @@ fn a_row_is_read_as_it_was_written() {
         ("lease_until", number(i64::MAX)),
         ("last_written", number(-1)),
         ("requeues", number(-1)),
+        ("key", number(1)),
+        ("more_keys", text("k2")),
+        // Without bytes and lines.
+        ("sha256", text("s")),
     ] {
         let mut tampered = item(&[("state", text("Queued"))]);
         tampered.insert(attribute.to_owned(), value);
