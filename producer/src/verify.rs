@@ -98,7 +98,7 @@ pub enum Finding {
     Short,
     /// Its bytes are not those that were shipped.
     Different,
-    /// The object goes on after the last version that the table knows.
+    /// The object goes on after the newest version that it should hold.
     Long,
 }
 
