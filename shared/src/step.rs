@@ -123,16 +123,21 @@ fn stop_point(step: Step, when: When) {
     fail::fail_point!(&step.point(when));
 }
 
+/// The warning at start of builds that have stop points.
+pub const WARNING: &str = "built with stop points for tests: do not deploy this build";
+
 /// Prepares the point that `STOP_AT` names, where the process then stops itself (SIGSTOP), once. Only in builds for tests.
 #[cfg(not(feature = "failpoints"))]
 pub fn arm() {}
 
-/// Prepares the point that `STOP_AT` names, where the process then stops itself (SIGSTOP), once: `Claim.before`, or for
-/// the third time that it gets there, `Claim.before@3`.
+/// Warns that this build has stop points, and prepares the one that `STOP_AT` names, where the process then stops itself.
+///
+/// It does so once (SIGSTOP): at `Claim.before`, or the third time that it gets there, at `Claim.before@3`.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    tracing::warn!("{WARNING}");
     #[expect(
         clippy::disallowed_methods,
         reason = "not a setting: builds for tests only"

@@ -85,6 +85,9 @@ mod settings;
 // Whatever comes in: the fuzz targets, on their corpus and on mutations of it.
 mod fuzz;
 
+// Builds: production's have no stop points, and those that have them warn.
+mod builds;
+
 // The benchmark's servers, and what it counts.
 mod bench;
 

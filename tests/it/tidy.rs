@@ -134,28 +134,6 @@ fn nothing_outside_is_changed_but_by_a_durable_step() -> anyhow::Result<()> {
 }
 
 #[test]
-fn programs_as_built_for_production_have_no_points_to_stop_at() -> anyhow::Result<()> {
-    for member in ["producer", "worker"] {
-        // Features as they are when the package is built by itself.
-        let cargo = std::process::Command::new(env!("CARGO"))
-            .args(["tree", "--offline", "--locked", "--prefix=none"])
-            .args(["--edges=normal", "--format={p} {f}", "--package", member])
-            .current_dir(ROOT)
-            .output()?;
-        let tree = String::from_utf8(cargo.stdout)?;
-        let why = String::from_utf8_lossy(&cargo.stderr);
-        assert!(cargo.status.success(), "{member}: {why}");
-        let packages: Vec<&str> = tree.lines().collect();
-        let shared = packages.iter().find(|line| line.starts_with("shared v"));
-        let shared = shared.with_context(|| format!("{member} without shared: {tree}"))?;
-        assert!(!shared.contains("failpoints"), "{member}: {shared}");
-        let fail = packages.iter().find(|line| line.starts_with("fail v"));
-        assert_eq!(fail, None, "{member} has points to stop at");
-    }
-    Ok(())
-}
-
-#[test]
 fn every_guarantee_and_every_fault_in_the_readme_names_tests_that_exist() -> anyhow::Result<()> {
     let mut files = Vec::new();
     for folder in ["tests/it", "shared/src", "producer/src", "worker/src"] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
+use shared::step;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -140,11 +141,20 @@ pub async fn run(
     let output = output
         .with_context(|| format!("{program} {arguments:?} did not end within {COMMAND:?}"))??;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let stderr = text(output.stderr);
     Ok(Ended {
         status: output.status,
         stdout: text(output.stdout),
-        stderr: text(output.stderr),
+        stderr: stderr
+            .split_inclusive('\n')
+            .filter(|line| is_of_production(line))
+            .collect(),
     })
+}
+
+/// All lines but the warning of builds with stop points: tests see what production logs.
+fn is_of_production(line: &str) -> bool {
+    !line.contains(step::WARNING)
 }
 
 fn command(program: &str, environment: &Environment) -> anyhow::Result<Command> {
@@ -299,8 +309,10 @@ fn state(id: u32) -> Option<char> {
 async fn keep(stream: impl AsyncRead + Unpin, log: Arc<Mutex<Vec<String>>>) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        log.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
+        if is_of_production(&line) {
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
     }
 }
