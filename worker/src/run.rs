@@ -64,7 +64,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         tally: Arc::clone(&tally),
         cut_off: cut_off.clone(),
     });
-    info!(concurrency = config.concurrency, codec = ?config.codec, level = config.level, "worker started");
+    info!(concurrency = config.concurrency, codec = ?config.codec, compression_level = config.level, "worker started");
     let mut protection = Protection::new(config.ecs_agent_uri.as_deref())?;
     let (counter, in_flight) = watch::channel(0);
     let worker = Worker {
