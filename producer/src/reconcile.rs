@@ -39,6 +39,7 @@ pub struct Request {
         long,
         value_name = "INSTANCE",
         value_delimiter = ',',
+        value_parser = crate::cli::instance,
         help_heading = "Options"
     )]
     pub instance: Vec<String>,
