@@ -82,6 +82,9 @@ mod trust;
 // Settings: what programs say of them, what the README says, and what bad ones come to.
 mod settings;
 
+// What the READMEs show of tools that no other test runs.
+mod readme;
+
 // Whatever comes in: the fuzz targets, on their corpus and on mutations of it.
 mod fuzz;
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use clap::{Arg, Command, CommandFactory};
 use producer::cli::Cli;
 use tests::programs::{self, Ended, Environment};
+use tests::regenerate;
 use worker::config::Settings;
-
-const README: &str = include_str!("../../README.md");
 
 /// A setting's cells in the README's table, by variable.
 type Rows = BTreeMap<String, (Vec<&'static str>, String, String)>;
@@ -64,12 +63,8 @@ fn table() -> String {
 }
 
 #[test]
-fn the_readme_has_every_setting_as_the_programs_help_has_it() {
-    let table = table();
-    assert!(
-        README.contains(&table),
-        "README.md should have this table:\n{table}"
-    );
+fn the_readme_has_every_setting_as_the_programs_help_has_it() -> anyhow::Result<()> {
+    regenerate::block("README.md", "settings", &table())
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ pub mod fuzz;
 // What runs have shown, in figures.
 pub mod proof;
 
+// Text in the repository that follows from the programs, compared or rewritten.
+pub mod regenerate;
+
 // All that goes wrong at once, in any order, as a seed has it.
 pub mod chaos;
 

@@ -1,9 +1,8 @@
 //! How many workers there are: as soon as a message waits, as many as it takes, none when nothing waits, and no to and fro.
 
 use tests::autoscale::{Course, Policy, picture, play, shapes};
+use tests::regenerate;
 use tests::template::{IMAGE, resolve, template};
-
-const README: &str = include_str!("../../../infra/README.md");
 
 fn policy(max: &str) -> anyhow::Result<Policy> {
     let parameters = [IMAGE, ("MaxWorkers", max)];
@@ -104,10 +103,6 @@ fn without_protection_files_of_half_an_hour_would_be_interrupted() -> anyhow::Re
 
 #[test]
 fn the_readme_shows_the_picture_of_today() -> anyhow::Result<()> {
-    let picture = picture(&policy("4")?);
-    assert!(
-        README.contains(&picture),
-        "infra/README.md should have, from cargo autoscale:\n{picture}"
-    );
-    Ok(())
+    let picture = format!("```\n{}```", picture(&policy("4")?));
+    regenerate::block("infra/README.md", "autoscale", &picture)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tests::archive;
 use tests::eventually::eventually;
 use tests::programs;
+use tests::regenerate;
 use tests::stack::{ACCESS_KEY, REGION, SECRET_KEY, SESSION_TOKEN, Stack};
 use tests::world::World;
 
@@ -42,9 +44,25 @@ async fn main() -> ExitCode {
     }
 }
 
+/// All that was said, for the README.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
 #[expect(clippy::print_stdout, reason = "a demo talks")]
 fn say(text: &str) {
     println!("{text}");
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    said.push_str(text);
+    said.push('\n');
+}
+
+/// With `UPDATE=1`, the README shows this run.
+fn update_readme() -> anyhow::Result<()> {
+    if !regenerate::wanted() {
+        return Ok(());
+    }
+    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let block = format!("```\n$ cargo demo\n{said}```");
+    regenerate::block("README.md", "demo", &block)
 }
 
 async fn demo(options: &Options) -> anyhow::Result<()> {
@@ -108,6 +126,7 @@ async fn demo(options: &Options) -> anyhow::Result<()> {
         world.resources.bucket,
         archive::tree(&keys)
     ));
+    update_readme()?;
     if options.keep {
         keep(&world, &stack).await?;
     }
