@@ -82,6 +82,9 @@ mod trust;
 // Settings: what programs say of them, what the README says, and what bad ones come to.
 mod settings;
 
+// What the programs print, word for word.
+mod snapshots;
+
 // What the READMEs show of tools that no other test runs.
 mod readme;
 

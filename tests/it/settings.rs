@@ -8,6 +8,8 @@ use tests::programs::{self, Ended, Environment};
 use tests::regenerate;
 use worker::config::Settings;
 
+use crate::snapshots::errors::exchange;
+
 /// A setting's cells in the README's table, by variable.
 type Rows = BTreeMap<String, (Vec<&'static str>, String, String)>;
 
@@ -94,7 +96,7 @@ fn the_command_lines_are_sound() {
 }
 
 /// Settings with which each program gets as far as the network.
-const SOUND: [(&str, &str); 9] = [
+pub(crate) const SOUND: [(&str, &str); 9] = [
     ("AWS_REGION", "us-east-1"),
     ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
     ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -137,6 +139,7 @@ async fn a_bad_setting_is_one_line_that_names_it_and_exit_status_64() -> anyhow:
     let lambda = ("bootstrap", &[][..]);
     let worker = ("auditferry-worker", &[][..]);
     let health = ("auditferry-worker", &["health"][..]);
+    let mut said = String::new();
     for ((program, arguments), variable, value) in [
         (producer, "QUEUE_URL", ""), // an empty value is unset
         (lambda, "QUEUE_URL", ""),
@@ -210,8 +213,10 @@ async fn a_bad_setting_is_one_line_that_names_it_and_exit_status_64() -> anyhow:
         assert_eq!(ended.stderr.lines().count(), 1, "{case}: {}", ended.stderr);
         assert!(ended.stderr.contains(variable), "{case}: {}", ended.stderr);
         assert_eq!(ended.stdout, "", "{case}");
+        let words = [&[program], arguments].concat();
+        said.push_str(&exchange(Some((variable, value)), &words, &ended.stderr));
     }
-    Ok(())
+    regenerate::snapshot("settings", "errors.txt", &said)
 }
 
 #[tokio::test]
