@@ -11,3 +11,6 @@ mod cost;
 
 // The log of a journey.
 mod journey;
+
+// What commands show of what is there.
+mod tables;
