@@ -1,4 +1,7 @@
 //! What the programs print, word for word: `tests/snapshots`, which `cargo regenerate` rewrites.
+//!
+//! To add one, write a test below this module that ends in `regenerate::snapshot(folder, file, &text)`, or in
+//! `regenerate::snapshots` for several files of one folder, and run `cargo regenerate`. A folder belongs to one test.
 
 // What programs and commands say of themselves.
 mod help;
