@@ -1,23 +1,22 @@
 //! The right answers: three listings and a file.
 
-use aws_smithy_types::base64;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::asked::{Asked, invalid};
 use super::faults::Where;
-use super::inventory::{Cluster, Instance, Tags};
-use super::state::{Behaviour, State};
+use super::inventory::{Cluster, Instance, LogFile, Tags};
+use super::pages::{Entry, MOST_RECORDS, Page, page};
+use super::state::{EmptyPages, Order, State};
 use super::xml::{Refusal, element, response, text};
-
-const MOST_RECORDS: usize = 100;
 
 /// What an answer brings.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// Of the Query API.
-    Xml(String),
+    /// Of the Query API, or an error: a media type and a text.
+    Text(&'static str, String),
     /// A log file.
     File(Bytes),
 }
@@ -25,24 +24,32 @@ pub(super) enum Content {
 impl State {
     /// The right answer, but for a listing without entries if `empty`.
     pub(super) fn answer(
-        &self,
+        &mut self,
         asked: &Asked,
         empty: bool,
         request_id: &str,
     ) -> Result<Content, Refusal> {
-        let (mut entries, list) = match &asked.place {
+        let (entries, list) = match &asked.place {
             Some(Where::Download { instance, file }) => return self.download(instance, file),
             Some(Where::Clusters) => (self.clusters(asked)?, "DBClusters"),
             Some(Where::Instances) => (self.instances(asked)?, "DBInstances"),
             Some(Where::Listing(name)) => (self.log_files(name, asked)?, "DescribeDBLogFiles"),
             Some(Where::Everywhere) | None => return Err(asked.unknown()),
         };
-        if empty {
-            entries.clear();
+        let page = match &asked.place {
+            _ if empty => Page::last_and_empty(),
+            Some(Where::Listing(_)) => {
+                let empty_pages = self.behaviour.empty_pages;
+                page(entries, asked, self.behaviour, empty_pages)?
+            }
+            _ => page(entries, asked, self.behaviour, EmptyPages::default())?,
+        };
+        if let (Some(Where::Listing(name)), true) = (&asked.place, page.is_last) {
+            self.inventory.instance(name).listed();
         }
-        let (page, marker) = page(entries, asked, self.behaviour)?;
-        let result = [marker, element(list, &page)].concat();
-        Ok(Content::Xml(response(&asked.action, &result, request_id)))
+        let result = [page.marker, element(list, &page.entries)].concat();
+        let xml = response(&asked.action, &result, request_id);
+        Ok(Content::Text("text/xml", xml))
     }
 
     fn clusters(&self, asked: &Asked) -> Result<Vec<Entry>, Refusal> {
@@ -82,20 +89,23 @@ impl State {
         }
     }
 
-    /// In an order of no meaning, but the same every time.
     fn log_files(&self, instance: &str, asked: &Asked) -> Result<Vec<Entry>, Refusal> {
         let filters = ["FilenameContains", "FileLastWritten", "FileSize"];
         asked.check_params(&[&["DBInstanceIdentifier"], filters.as_slice()].concat())?;
         let instance = self.with_logs(instance)?;
         let contains = asked.param("FilenameContains").unwrap_or_default();
-        let written_since = asked.number("FileLastWritten")?.unwrap_or(i64::MIN);
+        let since = asked.number("FileLastWritten")?;
         let larger_than = asked.number::<u64>("FileSize")?;
+        let written_since = self.behaviour.written_since;
+        let passes = |name: &str, file: &LogFile| {
+            name.contains(contains)
+                && since.is_none_or(|since| written_since.passes(file.last_written_ms, since))
+                && larger_than.is_none_or(|size| file.size() > size)
+        };
         let entries = instance
             .files
             .iter()
-            .filter(|(name, _)| name.contains(contains))
-            .filter(|(_, file)| file.last_written_ms >= written_since)
-            .filter(|(_, file)| larger_than.is_none_or(|size| file.size() > size))
+            .filter(|(_, file)| !file.is_hidden())
             .map(|(name, file)| {
                 let fields = [
                     text("LastWritten", file.last_written_ms),
@@ -104,8 +114,9 @@ impl State {
                 ];
                 let xml = element("DescribeDBLogFilesDetails", &fields.concat());
                 Entry {
-                    position: Sha256::digest(name).to_vec(),
+                    position: self.behaviour.order.position(name, file.last_written_ms),
                     xml,
+                    passes: passes(name, file),
                 }
             });
         Ok(entries.collect())
@@ -113,8 +124,8 @@ impl State {
 
     fn download(&self, instance: &str, file: &str) -> Result<Content, Refusal> {
         match self.with_logs(instance)?.files.get(file) {
-            Some(file) => Ok(Content::File(file.content.clone())),
-            None => Err(not_found(
+            Some(file) if !file.is_hidden() => Ok(Content::File(file.content.clone())),
+            _ => Err(not_found(
                 "DBLogFileNotFoundFault",
                 format!("DBLog File: {file}, is not found on the DB instance"),
             )),
@@ -124,10 +135,10 @@ impl State {
     /// An instance that can be asked for its logs. One in creation is not found, a paused one not ready.
     fn with_logs(&self, name: &str) -> Result<&Instance, Refusal> {
         match self.inventory.find(name) {
-            Some(instance) if instance.status == "paused" => Err(Refusal::new(
+            Some(instance) if instance.paused || instance.status == "paused" => Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
                 "DBInstanceNotReady",
-                format!("DBInstance {name} is paused."),
+                format!("DBInstance {name} is not ready."),
             )),
             Some(instance) if instance.status != "creating" => Ok(instance),
             _ => Err(no_instance(name)),
@@ -164,6 +175,10 @@ impl State {
             .cluster
             .as_ref()
             .map(|id| text("DBClusterIdentifier", id));
+        let created = instance.created_ms.map(|created| {
+            let created = Timestamp::from_millisecond(created).expect("a time of day");
+            text("InstanceCreateTime", created)
+        });
         let fields = [
             text("DBInstanceIdentifier", &instance.name),
             text("DBInstanceArn", self.arn("db", &instance.name)),
@@ -171,6 +186,7 @@ impl State {
             cluster.unwrap_or_default(),
             text("Engine", &instance.engine),
             text("DBInstanceStatus", &instance.status),
+            created.unwrap_or_default(),
             tag_list(&instance.tags),
         ];
         element("DBInstance", &fields.concat())
@@ -184,48 +200,19 @@ impl State {
     }
 }
 
-/// One entry of a listing, and where it stands in it.
-struct Entry {
-    position: Vec<u8>,
-    xml: String,
-}
-
-impl Entry {
-    fn new(id: &str, xml: String) -> Self {
-        Self {
-            position: id.into(),
-            xml,
+impl Order {
+    /// Where a log file stands in listings.
+    fn position(self, name: &str, last_written_ms: i64) -> Vec<u8> {
+        // Moved by half the range, so that bytes sort as the numbers do.
+        let written = last_written_ms.cast_unsigned() ^ (1 << 63);
+        let by_time: Vec<u8> = [&written.to_be_bytes(), name.as_bytes()].concat();
+        match self {
+            Self::Hash => Sha256::digest(name).to_vec(),
+            Self::Name => name.into(),
+            Self::OldestFirst => by_time,
+            Self::NewestFirst => by_time.into_iter().map(|byte| !byte).collect(),
         }
     }
-}
-
-/// Cuts out the page that a marker asks for: its entries, and the marker element of the next.
-///
-/// A marker names the last entry served, so that a page skips and repeats nothing that stays.
-fn page(
-    mut entries: Vec<Entry>,
-    asked: &Asked,
-    behaviour: Behaviour,
-) -> Result<(String, String), Refusal> {
-    entries.sort_unstable_by(|one, other| one.position.cmp(&other.position));
-    if let Some(marker) = asked.param("Marker") {
-        let served =
-            base64::decode(marker).map_err(|error| invalid(format!("Invalid Marker: {error}")))?;
-        entries.retain(|entry| entry.position > served);
-    }
-    let size = asked
-        .number("MaxRecords")?
-        .unwrap_or(MOST_RECORDS)
-        .min(behaviour.page_size)
-        .max(1);
-    let is_last = entries.len() <= size;
-    entries.truncate(size);
-    let marker = match entries.last() {
-        Some(last) if !is_last => text("Marker", base64::encode(&last.position)),
-        _ if behaviour.empty_last_marker => text("Marker", ""),
-        _ => String::new(),
-    };
-    Ok((entries.into_iter().map(|entry| entry.xml).collect(), marker))
 }
 
 /// Clusters and instances take 20 to 100, log files any number.

@@ -11,14 +11,20 @@ use tokio::sync::watch;
 
 use super::faults::Fault;
 
+/// What makes the rest of a body out of what was going to be the rest.
+pub(super) type Resume = Box<dyn FnOnce(Bytes) -> Bytes + Send>;
+
 const SLICE: usize = 64 * 1024;
 
 type Slices = BoxStream<'static, io::Result<Bytes>>;
 
 /// Streams `content`, broken as `fault` says. A stalled body waits for a change of `release`.
+///
+/// A whole one pauses after so many bytes for `interlude`.
 pub(super) fn body(
     content: Bytes,
     fault: Option<&Fault>,
+    interlude: Option<(usize, Resume)>,
     gzip: bool,
     release: watch::Sender<()>,
 ) -> Body {
@@ -42,7 +48,20 @@ pub(super) fn body(
                 .chain(stream::once(rest).try_flatten())
                 .boxed()
         }
-        _ => slices(content),
+        _ => match interlude {
+            None => slices(content),
+            Some((after_bytes, resume)) => {
+                let (before, after) = split(content, after_bytes);
+                let rest = async move {
+                    // Lets hyper flush what it has.
+                    tokio::task::yield_now().await;
+                    io::Result::Ok(slices(resume(after)))
+                };
+                slices(before)
+                    .chain(stream::once(rest).try_flatten())
+                    .boxed()
+            }
+        },
     };
     Body::from_stream(if gzip { compressed(slices) } else { slices })
 }

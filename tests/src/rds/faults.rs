@@ -102,9 +102,48 @@ pub enum Fault {
     EmptyListing,
     /// The right answer, late.
     Delay(Duration),
+    /// A TCP reset before any answer.
+    Disconnect,
+    /// Not a byte of an answer, on an open connection, until [`Rds::release_stalls`]; then the right one.
+    Hang,
 }
 
 impl Fault {
+    /// An error answer.
+    pub fn status(status: u16, code: &str, message: &str) -> Self {
+        Self::Status {
+            status,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    /// `InternalFailure` (500).
+    pub fn internal_error() -> Self {
+        let message = "The request processing has failed because of an unknown error";
+        Self::status(500, "InternalFailure", message)
+    }
+
+    /// `ServiceUnavailable` (503).
+    pub fn unavailable() -> Self {
+        let message = "The request has failed due to a temporary failure of the server.";
+        Self::status(503, "ServiceUnavailable", message)
+    }
+
+    /// `AccessDenied` (403).
+    pub fn access_denied() -> Self {
+        let message = "User is not authorized to perform this action, with an explicit deny in an identity-based policy";
+        Self::status(403, "AccessDenied", message)
+    }
+
+    /// Whether it breaks a body.
+    pub(super) fn breaks_body(&self) -> bool {
+        matches!(
+            self,
+            Self::Stall { .. } | Self::Truncate { .. } | Self::Reset { .. }
+        )
+    }
+
     /// The error answer to give instead, if it is one.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -125,19 +164,39 @@ impl Fault {
             | Self::Truncate { .. }
             | Self::Reset { .. }
             | Self::EmptyListing
-            | Self::Delay(_) => None,
+            | Self::Delay(_)
+            | Self::Disconnect
+            | Self::Hang => None,
         }
     }
 }
 
-/// What runs between an answer's making and its sending.
+/// What a body continues with after something has happened to its log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// The rest of the content when the download began.
+    Original,
+    /// What the file of that name has then from there on, if anything.
+    Current,
+}
+
+/// What runs between an answer's making and its sending, or in the middle of a body.
 pub(super) type Hook = Box<dyn FnOnce(&Rds) + Send>;
 
 /// All faults and hooks still to come.
 #[derive(Default)]
 pub(super) struct Schedule {
     faults: Vec<(Where, Fault, u32)>,
+    outages: Vec<(Where, Fault)>,
     hooks: Vec<(Where, u32, Hook)>,
+    interludes: Vec<(Where, Interlude)>,
+}
+
+/// What happens during a download.
+pub(super) struct Interlude {
+    pub(super) after_bytes: usize,
+    pub(super) rest: Rest,
+    pub(super) hook: Hook,
 }
 
 impl Schedule {
@@ -149,12 +208,34 @@ impl Schedule {
         self.hooks.push((at, nth, hook));
     }
 
+    pub(super) fn during(&mut self, at: Where, after_bytes: usize, rest: Rest, hook: Hook) {
+        let interlude = Interlude {
+            after_bytes,
+            rest,
+            hook,
+        };
+        self.interludes.push((at, interlude));
+    }
+
     pub(super) fn clear_faults(&mut self) {
         self.faults.clear();
     }
 
-    /// Takes the oldest fault that covers `asked`, once.
+    pub(super) fn start_outage(&mut self, at: Where, fault: Fault) {
+        self.end_outages(|outage| *outage == at);
+        self.outages.push((at, fault));
+    }
+
+    pub(super) fn end_outages(&mut self, ends: impl Fn(&Where) -> bool) {
+        self.outages.retain(|(at, _)| !ends(at));
+    }
+
+    /// The latest outage that covers `asked`; else takes the oldest fault that does, once.
     pub(super) fn take_fault(&mut self, asked: &Where) -> Option<Fault> {
+        let outage = self.outages.iter().rfind(|(at, _)| at.covers(asked));
+        if let Some((_, fault)) = outage {
+            return Some(fault.clone());
+        }
         let (_, fault, times) = self
             .faults
             .iter_mut()
@@ -163,6 +244,15 @@ impl Schedule {
             *times -= 1;
         }
         Some(fault.clone())
+    }
+
+    /// Takes the oldest interlude of the download `asked`.
+    pub(super) fn take_interlude(&mut self, asked: &Where) -> Option<Interlude> {
+        let found = self
+            .interludes
+            .iter()
+            .position(|(at, _)| at.covers(asked))?;
+        Some(self.interludes.remove(found).1)
     }
 
     /// Counts an answer to `asked`, and takes the hooks that waited for it.

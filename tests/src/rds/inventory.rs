@@ -6,7 +6,12 @@ use std::mem;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
+use super::FOREVER;
+
 const ACTIVE: &str = "audit/server_audit.log";
+
+/// 2020-09-13T12:26:40Z, in milliseconds: when instances were created if a test says nothing else.
+const CREATED: i64 = 1_600_000_000_000;
 
 /// Key and value pairs.
 pub type Tags = Vec<(String, String)>;
@@ -38,7 +43,7 @@ pub struct NewInstance {
 /// How [`Rds::rotate`](super::Rds::rotate) numbers the files it renames.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
-    /// Rotated files kept; the oldest falls off.
+    /// Rotated files kept; the oldest is deleted. With 0 the active file is never rotated, and grows.
     pub history: usize,
     /// At least so many digits: 2 makes `.01`.
     pub digits: usize,
@@ -71,6 +76,9 @@ pub(super) struct Instance {
     pub(super) tags: Tags,
     pub(super) files: BTreeMap<String, LogFile>,
     pub(super) rotation: Rotation,
+    pub(super) created_ms: Option<i64>,
+    /// Not ready, whatever its status.
+    pub(super) paused: bool,
 }
 
 /// An instance that is not there for now.
@@ -81,13 +89,23 @@ pub struct Taken(Instance);
 pub(super) struct LogFile {
     pub(super) content: Bytes,
     pub(super) last_written_ms: i64,
-    /// A lie.
+    /// What listings say instead of the true size.
     pub(super) listed_size: Option<u64>,
+    /// Or what they add to it.
+    pub(super) listed_skew: i64,
+    /// How many more listings omit it.
+    pub(super) hidden_for: u32,
 }
 
 impl LogFile {
     pub(super) fn size(&self) -> u64 {
-        self.listed_size.unwrap_or(self.content.len() as u64)
+        let served = self.content.len() as u64;
+        self.listed_size
+            .unwrap_or_else(|| served.saturating_add_signed(self.listed_skew))
+    }
+
+    pub(super) fn is_hidden(&self) -> bool {
+        self.hidden_for > 0
     }
 
     pub(super) fn grow(&mut self, more: &[u8], last_written_ms: i64) {
@@ -109,6 +127,7 @@ impl Instance {
     /// Renames as MariaDB does: the active file to `.1`, `.1` to `.2`, and so on.
     pub(super) fn rotate(&mut self, last_written_ms: i64) {
         let Rotation { history, digits } = self.rotation;
+        assert!(history > 0, "{} never rotates: history is 0", self.name);
         let name = |n: usize| match n {
             0 => ACTIVE.to_owned(),
             n => format!("{ACTIVE}.{n:0digits$}"),
@@ -124,6 +143,23 @@ impl Instance {
             ..LogFile::default()
         };
         self.files.insert(name(0), active);
+    }
+
+    /// Deletes what was last written before `before_ms`, but for the active file; the names.
+    pub(super) fn expire(&mut self, before_ms: i64) -> Vec<String> {
+        let is_expired =
+            |name: &String, file: &mut LogFile| file.last_written_ms < before_ms && name != ACTIVE;
+        let expired = self.files.extract_if(.., is_expired);
+        expired.map(|(name, _)| name).collect()
+    }
+
+    /// Counts a listing that has ended.
+    pub(super) fn listed(&mut self) {
+        for file in self.files.values_mut() {
+            if file.hidden_for != FOREVER {
+                file.hidden_for = file.hidden_for.saturating_sub(1);
+            }
+        }
     }
 }
 
@@ -165,8 +201,18 @@ impl Inventory {
             tags,
             files: BTreeMap::new(),
             rotation: Rotation::default(),
+            created_ms: Some(CREATED),
+            paused: false,
         });
         resource_id
+    }
+
+    /// The cluster, which a test says is there.
+    pub(super) fn cluster(&mut self, id: &str) -> &mut Cluster {
+        self.clusters
+            .iter_mut()
+            .find(|cluster| cluster.id == id)
+            .expect("the server has the cluster")
     }
 
     /// The instance, which a test says is there.

@@ -1,6 +1,6 @@
 //! Connections, and on each one request in, one answer out.
 
-use std::convert::Infallible;
+use std::io;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{
@@ -12,22 +12,45 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answers::Content;
 use super::asked::Asked;
-use super::body::{body, length};
-use super::faults::Fault;
+use super::body::{Resume, body, length};
+use super::faults::{Fault, Interlude, Rest, Where};
 use super::signature::{Received, Verifier};
+use super::state::ErrorBody;
 use super::xml::Refusal;
 use super::{Access, Rds, Request};
 
 const LARGEST_REQUEST: usize = 1 << 20;
 const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 
-/// Accepts until dropped; that ends all connections too.
-pub(super) async fn serve(listener: TcpListener, rds: Rds) {
+const BACKLOG: u32 = 1024;
+
+/// Accepts until dropped; that ends all connections too. Listens only while the server shall be reachable.
+pub(super) async fn serve(mut listener: TcpListener, rds: Rds) {
+    let mut reachable = rds.shared.reachable.subscribe();
+    loop {
+        accept(listener, &rds, &mut reachable).await;
+        // Bound and not listening: the port stays ours, and connections to it are refused.
+        let socket = TcpSocket::new_v4().expect("the process may open more sockets");
+        let reserved = socket
+            .set_reuseaddr(true)
+            .and_then(|()| socket.bind(rds.shared.address));
+        reserved.expect("the port was ours a moment ago");
+        rds.shared.reached.send_replace(false);
+        let again = reachable.wait_for(|reachable| *reachable).await;
+        again.expect("the server holds the sender");
+        listener = socket.listen(BACKLOG).expect("the port is ours");
+        rds.shared.reached.send_replace(true);
+    }
+}
+
+/// Accepts until the server shall not be reachable; ends all connections then.
+async fn accept(listener: TcpListener, rds: &Rds, reachable: &mut watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -36,15 +59,17 @@ pub(super) async fn serve(listener: TcpListener, rds: Rds) {
                 connections.spawn(connection(stream, rds.clone()));
             }
             Some(ended) = connections.join_next() => ended.expect("no answer panics"),
+            _ = reachable.wait_for(|reachable| !reachable) => break,
         }
     }
+    connections.shutdown().await;
 }
 
-/// Serves one connection. A body that fails ends it with a TCP reset.
+/// Serves one connection. An answer or a body that fails ends it with a TCP reset.
 async fn connection(stream: TcpStream, rds: Rds) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let rds = rds.clone();
-        Box::pin(async move { Ok::<_, Infallible>(answer(&rds, request).await) })
+        Box::pin(async move { answer(&rds, request).await })
     });
     let mut served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if (&mut served).await.is_err() {
@@ -53,7 +78,7 @@ async fn connection(stream: TcpStream, rds: Rds) {
     }
 }
 
-async fn answer(rds: &Rds, request: hyper::Request<Incoming>) -> Response<Body> {
+async fn answer(rds: &Rds, request: hyper::Request<Incoming>) -> io::Result<Response<Body>> {
     let (head, sent) = request.into_parts();
     // A body that does not arrive counts as empty: its signature will not hold.
     let sent = to_bytes(Body::new(sent), LARGEST_REQUEST)
@@ -72,8 +97,17 @@ async fn answer(rds: &Rds, request: hyper::Request<Incoming>) -> Response<Body> 
         (Ok(()), Some(place)) => rds.state().schedule.take_fault(place),
         _ => None,
     };
-    if let Some(Fault::Delay(delay)) = fault {
-        tokio::time::sleep(delay).await;
+    match fault {
+        Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
+        Some(Fault::Hang) => {
+            let released = rds.shared.release.subscribe().changed().await;
+            released.expect("the server holds the sender");
+        }
+        Some(Fault::Disconnect) => {
+            record(rds, &head.headers, &asked, 0, None);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        _ => {}
     }
 
     let request_id = rds.state().next_request_id();
@@ -82,36 +116,80 @@ async fn answer(rds: &Rds, request: hyper::Request<Incoming>) -> Response<Body> 
     let result = verified
         .and_then(|()| refused.map_or(Ok(()), Err))
         .and_then(|()| rds.state().answer(&asked, empty, &request_id));
-    record(rds, &head.headers, &asked, &result);
+    let refusal = result.as_ref().err();
+    let status = refusal.map_or(StatusCode::OK, |refusal| refusal.status);
+    let code = refusal.map(|refusal| refusal.code.clone());
+    record(rds, &head.headers, &asked, status.as_u16(), code);
+    let whole = fault.as_ref().is_none_or(|fault| !fault.breaks_body());
+    let mut interlude = None;
     if let (Ok(_), Some(place)) = (&result, &asked.place) {
+        if whole {
+            interlude = rds.state().schedule.take_interlude(place);
+        }
         let hooks = rds.state().schedule.take_hooks(place);
         for hook in hooks {
             hook(rds);
         }
     }
 
-    let (status, content) = match result {
-        Ok(content) => (StatusCode::OK, content),
-        Err(refusal) => (refusal.status, Content::Xml(refusal.body(&request_id))),
-    };
+    let content = result.unwrap_or_else(|refusal| {
+        let shape = match asked.place {
+            Some(Where::Download { .. }) => rds.state().behaviour.error_body,
+            _ => ErrorBody::Xml,
+        };
+        let (media_type, text) = refusal.body(shape, &request_id);
+        Content::Text(media_type, text)
+    });
     let gzip = accepts_gzip(&head.headers);
-    let mut response = respond(rds, content, gzip, fault.as_ref());
+    let interlude = interlude.zip(asked.place).map(|(interlude, place)| {
+        let after_bytes = interlude.after_bytes;
+        (after_bytes, resume(rds.clone(), place, interlude))
+    });
+    let mut response = respond(rds, content, gzip, fault.as_ref(), interlude);
     *response.status_mut() = status;
     let request_id = request_id.parse().expect("hexadecimal and dashes");
     response
         .headers_mut()
         .insert("x-amzn-requestid", request_id);
-    response
+    Ok(response)
+}
+
+/// Runs the hook of `interlude`, and says what the download of `place` continues with.
+fn resume(rds: Rds, place: Where, interlude: Interlude) -> Resume {
+    let Interlude {
+        after_bytes,
+        rest,
+        hook,
+    } = interlude;
+    Box::new(move |original| {
+        hook(&rds);
+        match (rest, place) {
+            (Rest::Current, Where::Download { instance, file }) => {
+                let state = rds.state();
+                let found = state.inventory.find(&instance);
+                let file = found.and_then(|instance| instance.files.get(&file));
+                let content = file.map(|file| file.content.clone()).unwrap_or_default();
+                content.slice(after_bytes.min(content.len())..)
+            }
+            _ => original,
+        }
+    })
 }
 
 /// The response with `content`, broken as `fault` says.
-fn respond(rds: &Rds, content: Content, gzip: bool, fault: Option<&Fault>) -> Response<Body> {
+fn respond(
+    rds: &Rds,
+    content: Content,
+    gzip: bool,
+    fault: Option<&Fault>,
+    interlude: Option<(usize, Resume)>,
+) -> Response<Body> {
     let (behaviour, now) = {
         let state = rds.state();
         (state.behaviour, state.now())
     };
     let (media_type, content, sized, gzip) = match content {
-        Content::Xml(xml) => ("text/xml", xml.into(), true, false),
+        Content::Text(media_type, text) => (media_type, text.into(), true, false),
         Content::File(bytes) => {
             let (sized, gzip) = (behaviour.content_length, behaviour.gzip && gzip);
             ("application/octet-stream", bytes, sized && !gzip, gzip)
@@ -126,7 +204,7 @@ fn respond(rds: &Rds, content: Content, gzip: bool, fault: Option<&Fault>) -> Re
     if sized {
         response = response.header(CONTENT_LENGTH, length(&content, fault));
     }
-    let body = body(content, fault, gzip, rds.shared.release.clone());
+    let body = body(content, fault, interlude, gzip, rds.shared.release.clone());
     response.body(body).expect("all headers are valid")
 }
 
@@ -150,17 +228,14 @@ fn verify(rds: &Rds, received: &Received<'_>) -> Result<(), Refusal> {
     verifier.verify(received)
 }
 
-fn record(rds: &Rds, headers: &HeaderMap, asked: &Asked, result: &Result<Content, Refusal>) {
+fn record(rds: &Rds, headers: &HeaderMap, asked: &Asked, status: u16, code: Option<String>) {
     let header = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
-    let refusal = result.as_ref().err();
     rds.state().requests.push(Request {
         action: asked.action.clone(),
         place: asked.place.clone(),
         params: asked.params.clone(),
-        status: refusal
-            .map_or(StatusCode::OK, |refusal| refusal.status)
-            .as_u16(),
-        code: refusal.map(|refusal| refusal.code.clone()),
+        status,
+        code,
         had_session_token: headers.contains_key("x-amz-security-token"),
         accept_encoding: header(ACCEPT_ENCODING),
         user_agent: header(USER_AGENT),

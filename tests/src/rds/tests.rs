@@ -1,13 +1,20 @@
 //! The fake over the wire: asked by the SDK, and by hand.
 
 use axum::http::HeaderMap;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::signature::tests::signed_headers;
 use super::*;
 
+mod calls;
 mod downloads;
+mod files;
+mod instances;
+mod interludes;
 mod listings;
+mod outages;
+mod pages;
 mod refusals;
 
 const DOWNLOAD: &str = "/v13/downloadCompleteLogFile/db-1/";

@@ -1,8 +1,11 @@
-//! The little XML that the Query protocol answers with.
+//! The little XML that the Query protocol answers with, and other shapes of errors.
 
 use std::fmt::{Display, Write as _};
 
 use axum::http::StatusCode;
+use serde_json::json;
+
+use super::state::ErrorBody;
 
 const NAMESPACE: &str = "http://rds.amazonaws.com/doc/2014-10-31/";
 
@@ -54,7 +57,21 @@ impl Refusal {
         }
     }
 
-    pub(super) fn body(&self, request_id: &str) -> String {
+    /// The media type and the body.
+    pub(super) fn body(&self, shape: ErrorBody, request_id: &str) -> (&'static str, String) {
+        let Self { code, message, .. } = self;
+        let json = match shape {
+            ErrorBody::Xml => return ("text/xml", self.xml(request_id)),
+            ErrorBody::JsonType => json!({"__type": code, "message": message}),
+            ErrorBody::JsonShape => {
+                json!({"__type": format!("com.amazonaws.rds#{code}"), "message": message})
+            }
+            ErrorBody::JsonError => json!({"Error": {"Code": code, "Message": message}}),
+        };
+        ("application/json", json.to_string())
+    }
+
+    fn xml(&self, request_id: &str) -> String {
         let blame = if self.status.is_server_error() {
             "Receiver"
         } else {

@@ -8,20 +8,20 @@ use flate2::read::GzDecoder;
 use super::*;
 
 /// Three slices and a bit, of which none is like another.
-fn content() -> Bytes {
+pub(super) fn content() -> Bytes {
     (0..200_000_u32)
         .flat_map(u32::to_be_bytes)
         .take(200_000)
         .collect()
 }
 
-fn serving(content: &Bytes) -> (Rds, String) {
+pub(super) fn serving(content: &Bytes) -> (Rds, String) {
     let rds = rds_with_instance();
     rds.put_file("db-1", "audit/audit.log.0", content.clone(), 1);
     (rds, format!("{DOWNLOAD}audit/audit.log.0"))
 }
 
-async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let wait = async {
         while !reached() {
             tokio::time::sleep(Duration::from_millis(1)).await;

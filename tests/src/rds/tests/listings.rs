@@ -31,7 +31,7 @@ pub(super) fn sdk(rds: &Rds) -> aws_sdk_rds::Client {
 }
 
 /// All log files by name, and the number of pages they came on.
-async fn list(rds: &Rds) -> (Vec<DescribeDbLogFilesDetails>, usize) {
+pub(super) async fn list(rds: &Rds) -> (Vec<DescribeDbLogFilesDetails>, usize) {
     let (mut found, mut marker, mut pages) = (Vec::new(), None, 0);
     loop {
         let list = sdk(rds)
@@ -46,6 +46,19 @@ async fn list(rds: &Rds) -> (Vec<DescribeDbLogFilesDetails>, usize) {
             return (found, pages);
         }
     }
+}
+
+/// The names, sizes and `LastWritten` that a listing shows.
+pub(super) async fn listed(rds: &Rds) -> Vec<(String, i64, i64)> {
+    let (found, _) = list(rds).await;
+    let file = |file: DescribeDbLogFilesDetails| {
+        (
+            file.log_file_name.unwrap(),
+            file.size.unwrap(),
+            file.last_written.unwrap(),
+        )
+    };
+    found.into_iter().map(file).collect()
 }
 
 #[tokio::test]
