@@ -7,6 +7,9 @@
 // The ground they stand on: the local stack does what AWS does, in everything that we rely on.
 mod stack;
 
+// And the harness does what it says.
+mod harness;
+
 // The protocol in every order that its steps can take, with every fault; and what each of its rules is for.
 mod model;
 

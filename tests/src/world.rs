@@ -18,8 +18,10 @@ use crate::tls::Tls;
 pub mod by_hand;
 
 // Time passes, rows and messages get lost.
+mod age;
 mod tamper;
 
+pub use self::age::is_recorded_time;
 pub use self::tamper::{minutes_ago, number};
 
 /// 2024-10-01T12:00:00Z, in milliseconds: so long ago that everything written then is due.
