@@ -1,10 +1,10 @@
-//! ECS is asked to end no worker that is busy; what becomes of that never matters to a file.
+//! ECS is asked not to end a worker with a file that outlasts the grace; what becomes of that never matters to a file.
 
 use std::time::Duration;
 
 use tests::ecs::{Agent, Ecs};
 use tests::eventually::eventually;
-use tests::rds::{ANY, Fault, Where};
+use tests::rds::{ANY, FOREVER, Fault, Where};
 use tests::world::World;
 use tests::world::by_hand::{FILE, KEY, log};
 use tokio::time::Instant;
@@ -23,35 +23,42 @@ async fn asked(ecs: &Ecs, times: usize) -> anyhow::Result<Vec<bool>> {
 }
 
 #[tokio::test]
-async fn a_busy_worker_is_protected_and_an_idle_one_is_not() -> anyhow::Result<()> {
+async fn a_worker_is_protected_while_a_file_outlasts_the_grace() -> anyhow::Result<()> {
+    const GRACE: Duration = Duration::from_secs(4);
     let (world, ecs) = (World::with_aurora().await?, Ecs::start()?);
     let stall = || Fault::Stall { after_bytes: 1000 };
     let downloads = || Where::download(ANY, ANY);
     world.rds.fail(downloads(), stall(), 2);
     let uri = ecs.agent_uri();
-    let worker = world.start_worker(&[("ECS_AGENT_URI", &uri), ("CONCURRENCY", "2")])?;
+    let worker = world.start_worker(&[
+        ("ECS_AGENT_URI", &uri),
+        ("CONCURRENCY", "2"),
+        ("SHUTDOWN_GRACE", "4s"),
+    ])?;
     worker.says("worker started").await?;
+    let sent = Instant::now();
     let versions = [
         world.put_and_send(FILE, log(1, 5000)).await?,
         world.put_and_send("audit/other", log(2, 5000)).await?,
     ];
     world.until_stalled(2).await?;
     assert_eq!(asked(&ecs, 1).await?, [true], "once, for both");
+    assert!(ecs.asked()[0].at >= sent + GRACE, "not before the grace");
     let minutes = ecs.asked()[0].minutes.unwrap_or_default();
     assert!((1..=2880).contains(&minutes), "{minutes}");
     world.rds.release_stalls();
     for version in &versions {
         world.until(version, "Complete").await?;
     }
-    assert_eq!(asked(&ecs, 2).await?, [true, false], "once it is idle");
+    assert_eq!(asked(&ecs, 2).await?, [true, false], "once they have ended");
 
-    // Told to stop while it is busy, it stays protected to the end.
+    // Told to stop while it is protected, it stays so to the end.
     world.rds.fail(downloads(), stall(), 1);
     let version = world.put_and_send("audit/last", log(3, 5000)).await?;
     world.until_stalled(1).await?;
     assert_eq!(asked(&ecs, 3).await?, [true, false, true]);
     worker.signal("TERM").await?;
-    worker.says("draining").await?;
+    worker.says("received").await?;
     assert_eq!(ecs.asked().len(), 3);
     world.rds.release_stalls();
     let ended = world.finish_worker(worker).await?;
@@ -62,19 +69,31 @@ async fn a_busy_worker_is_protected_and_an_idle_one_is_not() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_worker_that_is_idle_for_moments_asks_once() -> anyhow::Result<()> {
+async fn a_backlog_of_small_files_is_never_protected_so_that_deployments_finish()
+-> anyhow::Result<()> {
     let (world, ecs) = (World::with_aurora().await?, Ecs::start()?);
-    for file in 0..8 {
+    for file in 0..36 {
         let name = format!("audit/{file}");
         world.put_and_send(&name, log(file, 1000)).await?;
     }
-    // One after the other, with nothing in flight between them.
+    // Each takes longer than the time between two, so that one is always in flight; all take longer than the grace.
+    let slow = Fault::Delay(Duration::from_millis(500));
+    world.rds.fail(Where::download(ANY, ANY), slow, FOREVER);
     let uri = ecs.agent_uri();
+    let begun = Instant::now();
     world
-        .work_with(&[("ECS_AGENT_URI", &uri), ("CONCURRENCY", "1")])
+        .work_with(&[
+            ("ECS_AGENT_URI", &uri),
+            ("CONCURRENCY", "2"),
+            ("SHUTDOWN_GRACE", "6s"),
+        ])
         .await?;
-    assert_eq!(world.objects().await?.len(), 8);
-    assert_eq!(asked(&ecs, 2).await?, [true, false]);
+    assert!(
+        begun.elapsed() > Duration::from_secs(6),
+        "it was too fast to tell"
+    );
+    assert_eq!(world.objects().await?.len(), 36);
+    assert_eq!(ecs.asked(), [], "it would hold up a deployment");
     Ok(())
 }
 
@@ -91,11 +110,15 @@ async fn an_agent_that_fails_is_said_to_and_changes_nothing() -> anyhow::Result<
             None => "http://127.0.0.1:9/agent".to_owned(),
         };
         // Nor does a proxy have a say.
-        let with = [("ECS_AGENT_URI", uri.as_str()), ("SHUTDOWN_GRACE", "5s")];
+        let with = [("ECS_AGENT_URI", uri.as_str()), ("SHUTDOWN_GRACE", "1s")];
+        let stall = Fault::Stall { after_bytes: 1000 };
+        world.rds.fail(Where::download(ANY, ANY), stall, 1);
         let version = world.put_and_send(FILE, log(4, 5000)).await?;
         let worker = world.start_worker(&with)?;
-        world.until(&version, "Complete").await?;
+        world.until_stalled(1).await?;
         worker.says(said).await?;
+        world.rds.release_stalls();
+        world.until(&version, "Complete").await?;
         let told = Instant::now();
         worker.signal("TERM").await?;
         let ended = world.finish_worker(worker).await?;
@@ -127,7 +150,8 @@ async fn a_silent_agent_holds_no_file_back() -> anyhow::Result<()> {
     let stall = Fault::Stall { after_bytes: 1000 };
     world.rds.fail(Where::download(ANY, ANY), stall, 1);
     let version = world.put_and_send(FILE, log(5, 5000)).await?;
-    let worker = world.start_worker(&[("ECS_AGENT_URI", &ecs.agent_uri())])?;
+    let uri = ecs.agent_uri();
+    let worker = world.start_worker(&[("ECS_AGENT_URI", &uri), ("SHUTDOWN_GRACE", "1s")])?;
     // The download is under way, and the agent was asked, and has not answered.
     world.until_stalled(1).await?;
     asked(&ecs, 1).await?;

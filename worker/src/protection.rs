@@ -1,7 +1,12 @@
-//! Asks ECS not to end this task for the sake of scaling in, while files are in flight.
+//! Asks ECS not to end this task while a file is in flight that would not survive it.
+//!
+//! Protection holds up deployments as well as scaling in, so a worker with a backlog must not have it all the time. Told to stop, a
+//! worker has a grace: what has been in flight for less than that will mostly end within it, and costs little if it does not.
+//! Only a file that has outlasted the grace already is worth protecting.
 //!
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html>
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
@@ -9,11 +14,11 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use shared::aws::chain;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 /// How long the agent may take. What it is asked for is a courtesy: nothing waits for it but the exit.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a protection lasts that nobody renews: no longer than needed, should the worker die with it.
 const EXPIRES_IN_MINUTES: u32 = 10;
@@ -21,34 +26,48 @@ const EXPIRES_IN_MINUTES: u32 = 10;
 /// How much is read of an answer.
 const ANSWER: usize = 4096;
 
-/// When the agent is asked.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// How long after the last request a protection is renewed.
-    renew: Duration,
-    /// How long nothing must be in flight for the protection to end: a busy worker is briefly idle between two files.
-    quiet: Duration,
+/// How long after the last request a protection is renewed.
+const RENEW: Duration = Duration::from_mins(4);
+
+/// Since when each file has been in flight, in the order in which they were started on.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    files: BTreeMap<u64, Instant>,
+    next: u64,
 }
 
-const PACE: Pace = Pace {
-    renew: Duration::from_mins(4),
-    quiet: Duration::from_secs(5),
-};
+impl Started {
+    /// Since when the oldest has been in flight.
+    fn oldest(&self) -> Option<Instant> {
+        self.files.values().next().copied()
+    }
+}
 
 /// A file in flight, until dropped.
 #[derive(Debug)]
-pub(crate) struct InFlight(watch::Sender<usize>);
+pub(crate) struct InFlight {
+    id: u64,
+    started: watch::Sender<Started>,
+}
 
 impl InFlight {
-    pub(crate) fn new(counter: &watch::Sender<usize>) -> Self {
-        counter.send_modify(|files| *files += 1);
-        Self(counter.clone())
+    pub(crate) fn new(started: &watch::Sender<Started>) -> Self {
+        let mut id = 0;
+        started.send_modify(|started| {
+            id = started.next;
+            started.next += 1;
+            started.files.insert(id, Instant::now());
+        });
+        let started = started.clone();
+        Self { id, started }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.send_modify(|files| *files -= 1);
+        self.started.send_modify(|started| {
+            started.files.remove(&self.id);
+        });
     }
 }
 
@@ -76,8 +95,12 @@ impl Protection {
         })
     }
 
-    /// Asks for protection when files come to be in flight, and for its end when there are none, for ever.
-    pub(crate) async fn keep(&mut self, in_flight: watch::Receiver<usize>) -> Infallible {
+    /// Asks for protection once a file has been in flight for longer than the grace, and for its end when none has, for ever.
+    pub(crate) async fn keep(
+        &mut self,
+        in_flight: watch::Receiver<Started>,
+        grace: Duration,
+    ) -> Infallible {
         let Some(agent) = &self.agent else {
             return pending().await;
         };
@@ -88,7 +111,7 @@ impl Protection {
                 *protected = wanted;
             }
         };
-        keep(in_flight, PACE, set).await
+        keep(in_flight, grace, RENEW, set).await
     }
 
     /// Ends the protection, if there may be one: before the worker ends.
@@ -100,39 +123,49 @@ impl Protection {
 }
 
 async fn keep(
-    mut in_flight: watch::Receiver<usize>,
-    pace: Pace,
+    mut in_flight: watch::Receiver<Started>,
+    grace: Duration,
+    renew: Duration,
     mut set: impl AsyncFnMut(bool),
 ) -> Infallible {
     loop {
-        until(&mut in_flight, |files| files > 0).await;
+        outlasted(&mut in_flight, grace).await;
         set(true).await;
         loop {
             tokio::select! {
-                () = idle(&mut in_flight, pace.quiet) => break,
-                () = sleep(pace.renew) => set(true).await,
+                () = none_outlasts(&mut in_flight, grace) => break,
+                () = sleep(renew) => set(true).await,
             }
         }
         set(false).await;
     }
 }
 
-/// Waits until nothing has been in flight for so long.
-async fn idle(in_flight: &mut watch::Receiver<usize>, quiet: Duration) {
+/// Waits until a file has been in flight for longer than the grace.
+async fn outlasted(in_flight: &mut watch::Receiver<Started>, grace: Duration) {
     loop {
-        until(in_flight, |files| files == 0).await;
-        if timeout(quiet, until(in_flight, |files| files > 0))
-            .await
-            .is_err()
-        {
-            return;
+        let oldest = in_flight.borrow_and_update().oldest();
+        let aged = async {
+            match oldest {
+                Some(since) => sleep_until(since + grace).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = in_flight.changed() => if changed.is_err() {
+                pending::<()>().await; // there is no worker any more
+            },
+            () = aged => return,
         }
     }
 }
 
-async fn until(in_flight: &mut watch::Receiver<usize>, wanted: impl Fn(usize) -> bool) {
-    if in_flight.wait_for(|files| wanted(*files)).await.is_err() {
-        pending::<()>().await; // nobody counts any more
+/// Waits until no file has been in flight for longer than the grace: it ends, and others are younger.
+async fn none_outlasts(in_flight: &mut watch::Receiver<Started>, grace: Duration) {
+    let young = |started: &Started| started.oldest().is_none_or(|since| since.elapsed() < grace);
+    if in_flight.wait_for(young).await.is_err() {
+        pending::<()>().await; // there is no worker any more
     }
 }
 
@@ -199,28 +232,32 @@ mod tests {
     const NEVER: Duration = Duration::from_hours(1);
     const SOON: Duration = Duration::from_millis(10);
 
-    /// Plays while the protection is kept at this pace; `play` sees what is asked for.
-    async fn at_pace(
-        pace: Pace,
-        play: impl AsyncFnOnce(watch::Sender<usize>, mpsc::UnboundedReceiver<bool>),
+    /// Plays while the protection is kept so; `play` sees what is asked for.
+    async fn kept(
+        grace: Duration,
+        renew: Duration,
+        play: impl AsyncFnOnce(watch::Sender<Started>, mpsc::UnboundedReceiver<bool>),
     ) {
-        let (counter, in_flight) = watch::channel(0);
+        let (started, in_flight) = watch::channel(Started::default());
         let (told, asked) = mpsc::unbounded_channel();
         let set = async |wanted| told.send(wanted).unwrap_or_default();
         tokio::select! {
-            never = keep(in_flight, pace, set) => match never {},
-            () = play(counter, asked) => {}
+            never = keep(in_flight, grace, renew, set) => match never {},
+            () = play(started, asked) => {}
         }
     }
 
     #[tokio::test]
-    async fn only_edges_are_asked_for() {
-        let (renew, quiet) = (NEVER, SOON);
-        at_pace(Pace { renew, quiet }, async |counter, mut asked| {
+    async fn protection_lasts_from_the_grace_to_the_end_of_the_last_old_file() {
+        kept(SOON, NEVER, async |started, mut asked| {
             for _ in 0..3 {
-                let files = [InFlight::new(&counter), InFlight::new(&counter)];
+                let files = [InFlight::new(&started), InFlight::new(&started)];
                 assert_eq!(asked.recv().await, Some(true));
-                drop(files);
+                let [first, second] = files;
+                sleep(SOON).await;
+                drop(second);
+                assert!(asked.is_empty(), "the first is still there");
+                drop(first);
                 assert_eq!(asked.recv().await, Some(false));
             }
             assert!(asked.is_empty());
@@ -229,13 +266,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_is_busy_but_for_moments_is_protected_throughout() {
-        let (renew, quiet) = (SOON, NEVER);
-        at_pace(Pace { renew, quiet }, async |counter, mut asked| {
+    async fn files_younger_than_the_grace_are_not_protected_however_many_there_are() {
+        const GRACE: Duration = Duration::from_millis(400);
+        kept(GRACE, NEVER, async |started, mut asked| {
+            // Never without a file for a second, and none is as old as the grace.
+            let mut last = InFlight::new(&started);
+            let begun = Instant::now();
+            while begun.elapsed() < 3 * GRACE {
+                let next = InFlight::new(&started);
+                sleep(SOON).await;
+                drop(std::mem::replace(&mut last, next));
+            }
+            assert!(asked.is_empty());
+            // Younger ones do not hold the protection of an old one that ends.
+            assert_eq!(asked.recv().await, Some(true));
+            let _young = InFlight::new(&started);
+            drop(last);
+            assert_eq!(asked.recv().await, Some(false));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn protection_of_a_long_file_is_renewed() {
+        kept(SOON, SOON, async |started, mut asked| {
+            let _file = InFlight::new(&started);
             for _ in 0..5 {
-                let file = InFlight::new(&counter);
                 assert_eq!(asked.recv().await, Some(true), "first, and then renewed");
-                drop(file);
             }
         })
         .await;

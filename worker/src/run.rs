@@ -20,7 +20,7 @@ use crate::delete::deletions;
 use crate::download::Source;
 use crate::failure::backoff;
 use crate::health::{self, Readiness};
-use crate::protection::{InFlight, Protection};
+use crate::protection::{InFlight, Protection, Started};
 use crate::room::{Capacity, Room};
 use crate::ship::{Outcome, Ship, ship};
 use crate::tally::Tally;
@@ -66,7 +66,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     });
     info!(concurrency = config.concurrency, codec = ?config.codec, compression_level = config.level, "worker started");
     let mut protection = Protection::new(config.ecs_agent_uri.as_deref())?;
-    let (counter, in_flight) = watch::channel(0);
+    let (started, in_flight) = watch::channel(Started::default());
     let worker = Worker {
         config,
         cx,
@@ -79,7 +79,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
         ),
         probes: Arc::new(Semaphore::new(1)),
         breaker: Arc::default(),
-        in_flight: counter,
+        in_flight: started,
     };
     let readiness = Readiness {
         breaker: Arc::clone(&worker.breaker),
@@ -95,7 +95,7 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     tokio::select! {
         () = work => {}
         never = health::serve(health_checks, readiness.clone()) => match never {},
-        never = protection.keep(in_flight) => match never {},
+        never = protection.keep(in_flight, config.shutdown_grace) => match never {},
         never = deleter.run() => match never {},
         never = tally.keep(namespace, breaker) => match never {},
     }
@@ -130,8 +130,8 @@ struct Worker<'a> {
     capacity: Capacity,
     probes: Arc<Semaphore>,
     breaker: Arc<Breaker>,
-    /// How many files are.
-    in_flight: watch::Sender<usize>,
+    /// Since when each file has been.
+    in_flight: watch::Sender<Started>,
 }
 
 /// For messages that are about to be asked for.

@@ -287,7 +287,12 @@ async fn every_request_is_allowed_to_whoever_makes_it_and_all_that_is_allowed_is
     }
     let ecs = Ecs::start()?;
     world
-        .work_with(&[("MAX_ATTEMPTS", "2"), ("ECS_AGENT_URI", &ecs.agent_uri())])
+        .work_with(&[
+            ("MAX_ATTEMPTS", "2"),
+            // Every file outlasts it, so that protection is asked for.
+            ("SHUTDOWN_GRACE", "0s"),
+            ("ECS_AGENT_URI", &ecs.agent_uri()),
+        ])
         .await?;
     let calls = watched.calls();
     let mut needed = held_against(&deployed, "WorkerRole", &calls, &resources)?;
