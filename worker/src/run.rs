@@ -1,5 +1,6 @@
 //! Many files at once: take what there is room for, until told to stop; then drain.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +21,13 @@ use crate::delete::deletions;
 use crate::download::Source;
 use crate::failure::backoff;
 use crate::health::{self, Readiness};
-use crate::protection::{InFlight, Protection, Started};
+use crate::protection::{self, InFlight, Protection, Started};
 use crate::room::{Capacity, Room};
 use crate::ship::{Outcome, Ship, ship};
 use crate::tally::Tally;
 
-/// After the grace: how long giving back what still runs may take.
-const LAST_MOMENT: Duration = Duration::from_secs(20);
+/// After the grace: how long releasing what still runs may take.
+const LAST_MOMENT: Duration = Duration::from_secs(15);
 
 /// How long to wait for messages. Short of the 20 s that SQS allows, since a stop waits for it.
 const POLL: Duration = Duration::from_secs(5);
@@ -34,8 +35,19 @@ const POLL: Duration = Duration::from_secs(5);
 /// How much longer than it should a receive may take once the worker is told to stop.
 const POLL_SLACK: Duration = Duration::from_secs(2);
 
+/// How long releasing what the last receive brought may take.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
 /// Steps of the backoff after receives that failed in passing; the last one is half a minute.
 const BACKOFF_STEPS: u32 = 5;
+
+/// The longest that a stop takes, from the signal to the exit: every wait on the way is in it.
+///
+/// The grace counts from the signal, and so covers the wait for the last receive. Deletions and metrics have no wait of
+/// their own: a file ends when its message is deleted, and metrics are printed.
+pub fn longest_stop(grace: Duration) -> Duration {
+    grace.max(POLL + POLL_SLACK + HAND_BACK) + LAST_MOMENT + protection::TIMEOUT
+}
 
 /// Ships what the queue brings until `stop`, or until the queue has been idle for as long as the configuration says.
 ///
@@ -88,9 +100,9 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     let (namespace, breaker) = (config.metrics_namespace.as_deref(), &*worker.breaker);
     let work = async {
         let mut running = JoinSet::new();
-        worker.take(&mut running, &stop).await;
+        let told = told_during(worker.take(&mut running, &stop), &stop).await;
         readiness.stopping.cancel();
-        finish(running, config.shutdown_grace, &cut_off).await;
+        finish(running, told + config.shutdown_grace, &cut_off).await;
     };
     tokio::select! {
         () = work => {}
@@ -105,10 +117,23 @@ pub async fn run(config: &Config, aws: Aws, stop: CancellationToken) -> anyhow::
     Ok(())
 }
 
-/// Lets files end within the grace; then has them given back.
-async fn finish(mut running: JoinSet<()>, grace: Duration, cut_off: &CancellationToken) {
+/// When the worker was told to stop, once it has taken its last message; now, if it was not.
+async fn told_during(taking: impl Future<Output = ()>, stop: &CancellationToken) -> Instant {
+    let mut taking = pin!(taking);
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = &mut taking => return Instant::now(),
+    }
+    let told = Instant::now();
+    taking.await;
+    told
+}
+
+/// Lets files end until the grace is over; then has them released.
+async fn finish(mut running: JoinSet<()>, grace: Instant, cut_off: &CancellationToken) {
     info!(files = running.len(), "stopped taking messages, draining");
-    if time::timeout(grace, drain(&mut running)).await.is_err() {
+    if time::timeout_at(grace, drain(&mut running)).await.is_err() {
         warn!(
             files = running.len(),
             "grace is over: releasing what still runs"
@@ -167,7 +192,12 @@ impl Worker<'_> {
                 () = stopped_for(stop, POLL + POLL_SLACK) => return,
             };
             if stop.is_cancelled() {
-                self.give_back(received.unwrap_or_default()).await;
+                let given_back = self.give_back(received.unwrap_or_default());
+                if time::timeout(HAND_BACK, given_back).await.is_err() {
+                    warn!(
+                        "failed to release the last messages in time; SQS will redeliver them after the visibility timeout"
+                    );
+                }
                 return;
             }
             if received.is_ok() && !receiving {
@@ -324,5 +354,41 @@ async fn drain(running: &mut JoinSet<()>) {
 fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(panic) = ended {
         error!("a file's task ended badly, its message returns after the lease: {panic}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_grace_counts_from_the_signal_and_not_from_the_last_receive() {
+        const RECEIVE: Duration = Duration::from_millis(200);
+        let stop = CancellationToken::new();
+        let signal = Instant::now();
+        stop.cancel();
+        let told = told_during(time::sleep(RECEIVE), &stop).await;
+        assert!(told < signal + RECEIVE, "{:?}", told - signal);
+        assert!(
+            Instant::now() >= signal + RECEIVE,
+            "the receive was waited for"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_ends_by_itself_has_its_grace_from_then_on() {
+        let (begun, never) = (Instant::now(), CancellationToken::new());
+        let ended = told_during(time::sleep(Duration::from_millis(50)), &never).await;
+        assert!(ended >= begun + Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_stop_with_the_default_grace_takes_less_than_two_minutes() {
+        assert_eq!(
+            longest_stop(Duration::from_secs(90)),
+            Duration::from_secs(107)
+        );
+        // A short grace does not shorten the wait for SQS.
+        assert_eq!(longest_stop(Duration::ZERO), Duration::from_secs(29));
     }
 }

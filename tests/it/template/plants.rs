@@ -88,9 +88,9 @@ fn plants() -> Vec<(&'static str, String, Option<Value>, &'static str)> {
             "StopTimeout",
         ),
         (
-            "a grace as long as the time to stop",
+            "a grace that leaves no time for the waits after it",
             worker("Environment/10/Value"),
-            Some(json!("110s")),
+            Some(json!("95s")),
             "are needed",
         ),
         (
