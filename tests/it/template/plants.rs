@@ -118,6 +118,29 @@ fn plants() -> Vec<(&'static str, String, Option<Value>, &'static str)> {
             "in_flight",
         ),
         (
+            "a sum of which one metric is absent while no worker runs",
+            of("Backlog", "Metrics/0/Expression"),
+            Some(json!(
+                "IF(visible + received > 0, visible + FILL(inflight, 0), 0)"
+            )),
+            "Backlog has no value where received has none",
+        ),
+        (
+            "a sum that is absent while no message is received",
+            of("NoBacklog", "Metrics/0/Expression"),
+            Some(json!("visible + received")),
+            "NoBacklog has no value where received has none",
+        ),
+        (
+            "scaling by another queue",
+            of(
+                "NoBacklog",
+                "Metrics/2/MetricStat/Metric/Dimensions/0/Value/Fn::GetAtt",
+            ),
+            Some(json!(["DeadLetterQueue", "QueueName"])),
+            "NoBacklog takes",
+        ),
+        (
             "a dashboard that is no JSON",
             of("Dashboard", "DashboardBody/Fn::Sub"),
             Some(json!("{\"widgets\": [}")),

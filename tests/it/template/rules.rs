@@ -69,7 +69,7 @@ pub(super) fn broken(translated: &Value) -> anyhow::Result<Vec<String>> {
 }
 
 /// Each is asked of each deployment.
-const RULES: [fn(&Value) -> Broken; 17] = [
+const RULES: [fn(&Value) -> Broken; 18] = [
     evidence::queues_keep_what_they_must,
     workers::leases_end_before_messages_return,
     workers::containers_have_time_to_stop,
@@ -85,6 +85,7 @@ const RULES: [fn(&Value) -> Broken; 17] = [
     roles_name_what_they_allow,
     observed::alarms_reach_people_and_say_what_to_do,
     observed::metric_math_adds_up,
+    observed::sums_fill_metrics_that_may_be_absent,
     observed::the_dashboard_can_be_read,
     observed::logs_are_kept_for_a_while,
 ];

@@ -7,5 +7,5 @@ use tests::template::{IMAGE, resolve, template};
 
 fn main() -> anyhow::Result<()> {
     let deployed = resolve(&template()?, &[IMAGE])?;
-    Ok(io::stdout().write_all(picture(&Policy::of(&deployed)?).as_bytes())?)
+    Ok(io::stdout().write_all(picture(&Policy::of(&deployed)?)?.as_bytes())?)
 }

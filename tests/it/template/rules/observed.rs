@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use tests::autoscale::expression::Expression;
 use tests::template::{of_type, text};
 
 use super::{Broken, must, number, of};
@@ -72,7 +73,7 @@ fn is_reported(metric: &str) -> bool {
 }
 
 pub(super) fn metric_math_adds_up(deployed: &Value) -> Broken {
-    const FUNCTIONS: [&str; 1] = ["FILL"];
+    const FUNCTIONS: [&str; 2] = ["FILL", "IF"];
     let mut broken = Vec::new();
     for (name, alarm) in of_type(deployed, "AWS::CloudWatch::Alarm") {
         let Some(metrics) = alarm["Properties"]["Metrics"].as_array() else {
@@ -102,6 +103,30 @@ pub(super) fn metric_math_adds_up(deployed: &Value) -> Broken {
                     || FUNCTIONS.contains(&word)
                     || ids.iter().any(|id| id == word);
                 broken.extend(must(known, &format!("{name}: nothing is called {word}")));
+            }
+        }
+    }
+    broken
+}
+
+/// A metric without a value in a minute leaves a sum without one, and that never rings.
+pub(super) fn sums_fill_metrics_that_may_be_absent(deployed: &Value) -> Broken {
+    /// Without it the queue is idle, and there is nothing to scale for.
+    const ALWAYS_THERE: [&str; 1] = ["visible"];
+    let mut broken = Vec::new();
+    for (name, alarm) in of_type(deployed, "AWS::CloudWatch::Alarm") {
+        let metrics = alarm["Properties"]["Metrics"].as_array();
+        let expressions = metrics.into_iter().flatten();
+        for text in expressions.filter_map(|metric| metric["Expression"].as_str()) {
+            match Expression::parse(text) {
+                Ok(expression) => broken.extend(
+                    expression
+                        .unfilled()
+                        .into_iter()
+                        .filter(|metric| !ALWAYS_THERE.contains(metric))
+                        .map(|metric| format!("{name} has no value where {metric} has none")),
+                ),
+                Err(error) => broken.push(format!("{name}: {error:#}")),
             }
         }
     }

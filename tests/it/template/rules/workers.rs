@@ -218,23 +218,46 @@ pub(super) fn scaling_covers_every_backlog(deployed: &Value) -> Broken {
             "TreatMissingData",
             &json!("notBreaching"),
         ));
-        for (nth, metric) in [
-            (1, "ApproximateNumberOfMessagesVisible"),
-            (2, "ApproximateNumberOfMessagesNotVisible"),
-        ] {
-            let stat = |path: &str, expected: Value| {
-                is(
-                    deployed,
-                    alarm,
-                    &format!("Metrics/{nth}/MetricStat/{path}"),
-                    &expected,
-                )
-            };
-            broken.extend(stat("Metric/MetricName", json!(metric)));
-            broken.extend(stat("Metric/Dimensions/0/Value", json!("WorkQueue")));
-            broken.extend(stat("Period", json!(60)));
-        }
+        broken.extend(counts_the_work_queue(deployed, alarm));
     }
+    broken
+}
+
+/// What SQS calls the metric of each id, and the statistic to take of a minute.
+fn counts_the_work_queue(deployed: &Value, alarm: &str) -> Broken {
+    let mut broken = Broken::new();
+    let metrics = of(deployed, alarm, "Metrics").as_array();
+    for metric in metrics.into_iter().flatten() {
+        let stat = &metric["MetricStat"];
+        if stat.is_null() {
+            continue;
+        }
+        let id = text(&metric["Id"]);
+        let (name, how) = match id.as_str() {
+            "visible" => ("ApproximateNumberOfMessagesVisible", "Maximum"),
+            "inflight" => ("ApproximateNumberOfMessagesNotVisible", "Maximum"),
+            "received" => ("NumberOfMessagesReceived", "Sum"),
+            _ => ("nothing", "nothing"),
+        };
+        let expected = json!({
+            "Metric": {
+                "Namespace": "AWS/SQS",
+                "MetricName": name,
+                "Dimensions": [{"Name": "QueueName", "Value": "WorkQueue"}],
+            },
+            "Period": 60,
+            "Stat": how,
+        });
+        broken.extend(must(
+            *stat == expected,
+            &format!("{alarm} takes {stat} for {id}"),
+        ));
+    }
+    let expression = text(of(deployed, alarm, "Metrics/0/Expression"));
+    broken.extend(must(
+        expression.contains("visible"),
+        &format!("{alarm} does not look at the queue: {expression}"),
+    ));
     broken
 }
 
